@@ -1,0 +1,244 @@
+"""The model file: HDF5 with everything that the numbers mean beside the numbers.
+
+    /            attributes: format = "minimix-model", schema = 1
+    /header      UTF-8 JSON: architecture, dialect, pipeline, labels, provenance, checksums
+    /params/N    one dataset per parameter, float32 or float16, little-endian, under its full name
+
+Names and layouts are those of the graph that the architecture and dialect describe.  A file is
+opened without locking, so that read-only and network folders work.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from minimix.arrays import Array
+from minimix.dialect import Dialect, Pipeline
+from minimix.errors import UsageError, WeightsError
+from minimix.files import replacing
+from minimix.graph import Graph
+from minimix.params import Params, check_params, frozen
+from minimix.zoo import Architecture, build
+
+FORMAT = "minimix-model"
+SCHEMA = 1
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Schema version -> function that turns its header into the next version's."""
+
+MAX_HEADER_BYTES = 16 * 2**20
+DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file holds.
+
+    Attributes:
+        labels: one class name per logit.
+        provenance: ``source`` (name, sha256, size_bytes, container), ``tool``, ``license``,
+            ``tensors`` (destination -> source names).
+        dtype: how the parameters are stored; ``params`` are always float32.
+    """
+
+    architecture: Architecture
+    dialect: Dialect
+    pipeline: Pipeline
+    labels: tuple[str, ...]
+    params: Params
+    provenance: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that the parameters belong to."""
+        return build(self.architecture, self.dialect)
+
+
+def save(path: Path, model: ModelFile, *, force: bool = False) -> None:
+    """Write a model file: to a temporary name beside it first, then renamed.
+
+    Raises:
+        UsageError: ``path`` exists and ``force`` is not given, or ``dtype`` is unknown.
+        WeightsError: the parameters are not those of the architecture, or overflow float16.
+        OutputError: the folder cannot be written, or the disk is full.
+    """
+    if model.dtype not in DTYPES:
+        raise UsageError(f"dtype {model.dtype!r}; known: {', '.join(DTYPES)}")
+    graph = model.graph
+    check_params(graph, model.params)
+    _check_labels(model.labels, model.architecture)
+    stored = {
+        name: _as_stored(name, model.params[name], model.dtype) for name in graph.param_shapes
+    }
+    header = {
+        "architecture": model.architecture.to_json(),
+        "dialect": model.dialect.to_json(),
+        "pipeline": model.pipeline.to_json(),
+        "labels": list(model.labels),
+        "provenance": model.provenance,
+        "checksums": {name: zlib.crc32(array.tobytes()) for name, array in stored.items()},
+    }
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
+    with (
+        replacing(path, force=force) as temporary,
+        h5py.File(temporary, "w", libver="latest") as file,
+    ):
+        file.attrs["format"], file.attrs["schema"] = FORMAT, SCHEMA
+        file["header"] = np.frombuffer(text.encode(), np.uint8)
+        group = file.create_group("params")
+        for name, array in stored.items():
+            group[name] = array
+
+
+def _as_stored(name: str, array: Array, dtype: str) -> Array:
+    with np.errstate(over="ignore"):
+        stored = array.astype(np.dtype(dtype).newbyteorder("<"))
+    if not np.isfinite(stored).all():
+        raise WeightsError(f"{name}: a value of {abs(array).max():g} does not fit {dtype}")
+    return stored
+
+
+def load(path: Path) -> ModelFile:
+    """Read a model file and check it against the architecture that it names.
+
+    Every parameter is present once, in its shape, finite and with its checksum, and nothing is
+    left over.
+
+    Raises:
+        WeightsError: the file is missing, is no model file, needs a newer minimix, or is not
+            what it says.
+    """
+    with _opened(path) as file:
+        header = _read_header(path, file)
+        try:
+            architecture = Architecture.from_json(header["architecture"])
+            dialect = Dialect.from_json(header["dialect"])
+            pipeline = Pipeline.from_json(header["pipeline"])
+            labels = tuple(str(label) for label in header["labels"])
+            checksums = dict(header["checksums"])
+            provenance = dict(header["provenance"])
+            graph = build(architecture, dialect)
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, f"header: {type(error).__name__}: {error}") from error
+        _check_labels(labels, architecture, path)
+        params, dtype = _read_params(path, file, graph, checksums)
+    return ModelFile(architecture, dialect, pipeline, labels, params, provenance, dtype)
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether the file begins like an HDF5 file; ``load`` says the rest."""
+    with path.open("rb") as stream:
+        return stream.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
+def _damaged(path: Path, what: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: {what}. The file is damaged or not written by minimix; convert it again with "
+        "python -m weights_tools convert"
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise WeightsError(f"{path}: {what}; expected a minimix model (.h5)")
+    try:
+        if not is_model_file(path):
+            raise WeightsError(
+                f"{path}: not an HDF5 file. If it is a released checkpoint, convert it first: "
+                f"python -m weights_tools convert {path} -o model.h5"
+            )
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except (OSError, RuntimeError) as error:
+        # h5py reports damage anywhere in a file as one of these.
+        raise _damaged(path, str(error)) from error
+
+
+def _read_header(path: Path, file: h5py.File) -> dict[str, Any]:
+    if file.attrs.get("format") != FORMAT:
+        raise WeightsError(f"{path}: an HDF5 file, but not a minimix model (no format attribute)")
+    schema = int(file.attrs.get("schema", -1))
+    if schema > SCHEMA:
+        raise WeightsError(
+            f"{path}: written with schema {schema}; this minimix reads up to {SCHEMA}. "
+            f"Upgrade to a minimix that reads schema {schema}: pip install --upgrade minimix"
+        )
+    dataset = _dataset(path, file, "header")
+    if dataset.dtype != np.uint8 or dataset.ndim != 1 or dataset.size > MAX_HEADER_BYTES:
+        raise _damaged(path, f"header: expected up to {MAX_HEADER_BYTES} bytes of JSON")
+    try:
+        header: dict[str, Any] = json.loads(dataset[()].tobytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"header: {error}") from error
+    if not isinstance(header, dict):
+        raise _damaged(path, "header: expected a JSON object")
+    for version in range(schema, SCHEMA):
+        if version not in MIGRATIONS:
+            raise _damaged(path, f"schema {schema} is unknown")
+        header = MIGRATIONS[version](header)
+    return header
+
+
+def _dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
+    """The dataset itself, never something that a link points to elsewhere."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise _damaged(path, f"{name}: missing, or a link to elsewhere")
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise _damaged(path, f"{name}: expected an ordinary dataset")
+    return dataset
+
+
+def _read_params(
+    path: Path, file: h5py.File, graph: Graph, checksums: dict[str, int]
+) -> tuple[Params, str]:
+    if not isinstance(file.get("params", getlink=True), h5py.HardLink):
+        raise _damaged(path, "params: missing")
+    group, params, dtypes = file["params"], {}, set()
+    present = list(group)
+    for name in present:
+        dataset = _dataset(path, group, name)
+        expected = graph.param_shapes.get(name)
+        # Shapes are compared before anything is read, so that memory stays bounded.
+        if expected is not None and dataset.shape != expected:
+            raise WeightsError(
+                f"{path}: {name}: expected {expected}, file has {dataset.shape}. "
+                f"Does the file hold {graph.name}? Try: python -m weights_tools inspect {path}"
+            )
+        if dataset.dtype.name not in DTYPES:
+            raise _damaged(path, f"{name}: expected float32 or float16, found {dataset.dtype}")
+        if expected is None:
+            raise _damaged(path, f"{name}: left over, {graph.name} has no such parameter")
+        stored = dataset[()]
+        if zlib.crc32(stored.tobytes()) != checksums.get(name):
+            raise _damaged(path, f"{name}: the checksum does not match the data")
+        dtypes.add(dataset.dtype.name)
+        params[name] = stored.astype(np.float32, copy=False)
+    try:
+        check_params(graph, params)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    return frozen(params), "float16" if dtypes == {"float16"} else "float32"
+
+
+def _check_labels(
+    labels: tuple[str, ...], architecture: Architecture, path: Path | None = None
+) -> None:
+    if len(labels) != architecture.num_classes:
+        raise WeightsError(
+            f"{f'{path}: ' if path else ''}{len(labels)} labels for "
+            f"{architecture.num_classes} classes; expected one each"
+        )

@@ -1,0 +1,1 @@
+"""Released checkpoints in, minimix model files out: inspect, convert, verify."""

@@ -1,0 +1,1 @@
+"""Foreign parameter names and layouts -> ours."""
