@@ -262,7 +262,6 @@ def _decode(image: Image.Image, name: str, exif: Exif, limit: int) -> Image.Imag
         image.load()
     except Exception as error:  # dozens of format plugins raise whatever their parsers trip over
         raise _broken(name, error) from error
-    _check_size(image.size, name, limit)  # a container's header can promise another size
     rgb = _to_rgb(image, name)
     turn = _TURNS.get(_orientation(image, name, limit)) if exif == "apply" else None
     return rgb if turn is None else rgb.transpose(turn)
