@@ -1,0 +1,1 @@
+"""Recorded outputs of other frameworks, and the scripts that record them."""
