@@ -6,6 +6,7 @@ Both are frozen, stored with the weights, and never guessed from a file's name a
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from typing import Any, Literal, TypeVar, get_args
 
 from minimix.errors import UsageError, WeightsError
@@ -39,6 +40,13 @@ class Dialect:
     se_activation: SqueezeExciteActivation = "block"
 
     def __post_init__(self) -> None:
+        _check_name("dialect", self.name)
+        if self.batch_norm_eps is not None:
+            _check_numbers("dialect", "batch_norm_eps", (self.batch_norm_eps,), 1)
+            if self.batch_norm_eps < 0:
+                raise UsageError(
+                    f"dialect: batch_norm_eps is {self.batch_norm_eps}; expected 0 or more"
+                )
         _check_choice("dialect", "padding", self.padding, get_args(Padding))
         _check_choice(
             "dialect", "se_activation", self.se_activation, get_args(SqueezeExciteActivation)
@@ -97,6 +105,10 @@ class Pipeline:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
+        _check_name("pipeline", self.name)
+        _check_numbers("pipeline", "crop_fraction", (self.crop_fraction,), 1)
+        _check_numbers("pipeline", "mean", self.mean, 3)
+        _check_numbers("pipeline", "std", self.std, 3)
         _check_choice("pipeline", "crop", self.crop, get_args(Crop))
         _check_choice("pipeline", "resize", self.resize, get_args(Resize))
         _check_choice("pipeline", "channels", self.channels, get_args(Channels))
@@ -109,9 +121,6 @@ class Pipeline:
                 f"pipeline: size is {self.size!r}; expected a whole number of pixels, "
                 f"at least {SMALLEST_SIZE}"
             )
-        for field, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != 3:
-                raise UsageError(f"pipeline: {field} has {len(values)} values; expected 3")
         if min(self.std) <= 0.0:
             raise UsageError(f"pipeline: std is {self.std!r}; expected three positive numbers")
 
@@ -135,8 +144,26 @@ class Pipeline:
         Raises:
             WeightsError: a field is unknown, missing or has a value that no pipeline has.
         """
-        tuples = {k: tuple(v) for k, v in fields.items() if k in ("mean", "std")}
-        return _from_fields(cls, "pipeline", fields | tuples)
+        if isinstance(fields, dict):
+            # JSON has lists where Python has tuples.
+            fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return _from_fields(cls, "pipeline", fields)
+
+
+def _check_name(what: str, name: object) -> None:
+    if not isinstance(name, str):
+        raise UsageError(f"{what}: name is {name!r}; expected text")
+
+
+def _check_numbers(what: str, field: str, values: object, count: int) -> None:
+    if not isinstance(values, tuple):
+        raise UsageError(f"{what}: {field} is {values!r}; expected {count} numbers")
+    if len(values) != count:
+        raise UsageError(f"{what}: {field} has {len(values)} values; expected {count}")
+    for value in values:
+        if type(value) not in (int, float) or not isfinite(value):
+            shown = value if count == 1 else values
+            raise UsageError(f"{what}: {field} is {shown!r}; expected finite numbers")
 
 
 def _check_choice(what: str, field: str, value: object, known: tuple[str, ...]) -> None:

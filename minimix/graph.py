@@ -14,6 +14,8 @@ from math import prod
 from minimix.errors import GraphError
 from minimix.operators import Input, MixConv, Operator, Shape
 
+_ITEM_BYTES = {"float16": 2, "float32": 4, "float64": 8}
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -25,7 +27,7 @@ class TensorSpec:
     @property
     def size_bytes(self) -> int:
         """Bytes of the array."""
-        return prod(self.shape) * 4
+        return prod(self.shape) * _ITEM_BYTES[self.dtype]
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,15 @@ class Graph:
             known[node.name] = node
         object.__setattr__(self, "_by_name", known)
         self._check_ends()
-        self.infer(1, self.input.smallest, self.input.smallest)
+        if sum(map(len, self.param_names.values())) != len(self.param_shapes):
+            self._refuse_shared_names()
+
+    def _refuse_shared_names(self) -> None:
+        owner: dict[str, str] = {}
+        for node, owned in self.param_names.items():
+            for name in owned:
+                if owner.setdefault(name, node) != node:
+                    raise GraphError(f"{node}: its parameter {name} is also one of {owner[name]}")
 
     def _check_ends(self) -> None:
         inputs = [node for node in self.nodes if isinstance(node.operator, Input)]
@@ -145,23 +155,26 @@ class Graph:
         return specs
 
     @cached_property
-    def param_shapes(self) -> dict[str, Shape]:
-        """Shape of every parameter by its full name, such as ``blocks.3.mixconv.0.weight``."""
+    def _node_param_shapes(self) -> dict[str, dict[str, Shape]]:
         specs = self.infer(1, self.input.smallest, self.input.smallest)
         return {
-            f"{node.name}.{local}": shape
-            for node in self.nodes[1:]
-            for local, shape in node.operator.param_shapes(specs[node.inputs[0]].shape).items()
+            node.name: {
+                f"{node.name}.{local}": shape
+                for source in node.inputs[:1]
+                for local, shape in node.operator.param_shapes(specs[source].shape).items()
+            }
+            for node in self.nodes
         }
+
+    @cached_property
+    def param_shapes(self) -> dict[str, Shape]:
+        """Shape of every parameter by its full name, such as ``blocks.3.mixconv.0.weight``."""
+        return {k: v for owned in self._node_param_shapes.values() for k, v in owned.items()}
 
     @cached_property
     def param_names(self) -> dict[str, tuple[str, ...]]:
         """Names of each node's parameters, by the node's name."""
-        names: dict[str, list[str]] = {node.name: [] for node in self.nodes}
-        for node in self.nodes[1:]:
-            prefix = node.name + "."
-            names[node.name] = [name for name in self.param_shapes if name.startswith(prefix)]
-        return {name: tuple(owned) for name, owned in names.items()}
+        return {name: tuple(owned) for name, owned in self._node_param_shapes.items()}
 
     def param_count(self, node: Node) -> int:
         """Number of trained parameters of one node; moving statistics are measured, not trained."""

@@ -198,10 +198,12 @@ def _stream(source: str | Path | bytes | BinaryIO, name: str) -> Iterator[Binary
 
 
 def _open_file(path: Path, name: str) -> BinaryIO:
-    if path.is_dir():
-        raise InputError(f"{name}: expected an image file, found a folder. Name the files in it")
     try:
         return path.open("rb")
+    except IsADirectoryError as error:
+        raise InputError(
+            f"{name}: expected an image file, found a folder. Name the files in it"
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(

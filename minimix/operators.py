@@ -12,62 +12,10 @@ from typing import ClassVar, Literal, get_args
 
 from minimix.dialect import Padding
 from minimix.errors import GraphError
+from minimix.geometry import check_extents, output_size, receptive_extent, split_channels
 
 Shape = tuple[int, ...]
 ActivationName = Literal["relu", "swish"]
-
-
-def split_channels(channels: int, groups: int) -> tuple[int, ...]:
-    """Sizes of ``groups`` channel groups; the remainder goes to the first.
-
-    Source: ``_split_channels`` of the original MixNet code.
-
-    >>> split_channels(20, 3)
-    (8, 6, 6)
-    """
-    if not 1 <= groups <= channels:
-        raise GraphError(f"cannot split {channels} channels into {groups} groups")
-    size = channels // groups
-    return (channels - size * (groups - 1),) + (size,) * (groups - 1)
-
-
-def receptive_extent(kernel_size: int, dilation: int) -> int:
-    """Input pixels, along one side, that one output pixel of a dilated kernel sees.
-
-    >>> receptive_extent(3, 4)
-    9
-    """
-    return dilation * (kernel_size - 1) + 1
-
-
-def pad_amounts(
-    size: int, kernel_size: int, stride: int, padding: Padding, dilation: int = 1
-) -> tuple[int, int]:
-    """Zeros to put before and after one side of ``size`` pixels.
-
-    ``same`` is TensorFlow's rule (the odd zero goes after), ``symmetric`` is
-    ``dilation * (kernel_size - 1) // 2`` on both sides.
-
-    >>> pad_amounts(224, 3, 2, "same"), pad_amounts(224, 3, 2, "symmetric")
-    ((0, 1), (1, 1))
-    """
-    extent = receptive_extent(kernel_size, dilation)
-    if padding == "symmetric":
-        return (extent - 1) // 2, (extent - 1) // 2
-    total = max((-(-size // stride) - 1) * stride + extent - size, 0)
-    return total // 2, total - total // 2
-
-
-def output_size(
-    size: int, kernel_size: int, stride: int, padding: Padding, dilation: int = 1
-) -> int:
-    """Pixels along one side after a convolution.
-
-    >>> output_size(7, 3, 2, "same"), output_size(7, 3, 2, "symmetric")
-    (4, 4)
-    """
-    before, after = pad_amounts(size, kernel_size, stride, padding, dilation)
-    return (size + before + after - receptive_extent(kernel_size, dilation)) // stride + 1
 
 
 def _four(shape: Shape) -> tuple[int, int, int, int]:
@@ -83,12 +31,21 @@ def _check_positive(**sizes: int) -> None:
             raise GraphError(f"{name} is {size}; expected at least 1")
 
 
+def _check_activation(name: str | None) -> None:
+    if name is not None and name not in get_args(ActivationName):
+        raise GraphError(f"activation {name!r}; known: {', '.join(get_args(ActivationName))}")
+
+
 @dataclass(frozen=True)
 class Operator:
     """Base of the operators: by default one input, same shape out, no parameters, no MACs."""
 
     kind: ClassVar[str] = "operator"
-    arity: ClassVar[int] = 1
+
+    @property
+    def arity(self) -> int:
+        """How many inputs it reads."""
+        return 1
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Shape of the result, given the shapes of the inputs."""
@@ -110,7 +67,10 @@ class Input(Operator):
     channels: int = 3
     smallest: int = 1
     kind: ClassVar[str] = "input"
-    arity: ClassVar[int] = 0
+
+    @property
+    def arity(self) -> int:
+        return 0
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Check the shape that the caller brings."""
@@ -132,12 +92,15 @@ class Conv(Operator):
     stride: int = 1
     padding: Padding = "symmetric"
     bias: bool = False
+    activation: ActivationName | None = None
     kind: ClassVar[str] = "conv"
 
     def __post_init__(self) -> None:
         _check_positive(
             out_channels=self.out_channels, kernel_size=self.kernel_size, stride=self.stride
         )
+        check_extents((self.kernel_size,), (self.kernel_size,), self.padding)
+        _check_activation(self.activation)
 
     def output_shape(self, *shapes: Shape) -> Shape:
         N, H, W, _ = _four(shapes[0])
@@ -162,10 +125,12 @@ class Pointwise(Operator):
     out_channels: int
     groups: int = 1
     bias: bool = False
+    activation: ActivationName | None = None
     kind: ClassVar[str] = "pointwise"
 
     def __post_init__(self) -> None:
         _check_positive(out_channels=self.out_channels, groups=self.groups)
+        _check_activation(self.activation)
 
     def group_shapes(self, in_channels: int) -> tuple[tuple[int, int], ...]:
         """(Cin, Cout) of each group."""
@@ -200,6 +165,7 @@ class MixConv(Operator):
     padding: Padding = "symmetric"
     dilations: tuple[int, ...] = ()
     bias: bool = False
+    activation: ActivationName | None = None
     kind: ClassVar[str] = "mixconv"
 
     def __post_init__(self) -> None:
@@ -214,11 +180,8 @@ class MixConv(Operator):
             )
         smallest = min(self.kernel_sizes)
         _check_positive(kernel_size=smallest, dilation=min(self.dilations), stride=self.stride)
-        if self.padding == "symmetric" and any(e % 2 == 0 for e in self.extents):
-            raise GraphError(
-                f"kernel sizes {self.kernel_sizes} with symmetric padding: an even extent has no "
-                "centre; use odd kernels or padding 'same'"
-            )
+        check_extents(self.kernel_sizes, self.extents, self.padding)
+        _check_activation(self.activation)
 
     @property
     def extents(self) -> tuple[int, ...]:
@@ -270,8 +233,7 @@ class Activation(Operator):
     kind: ClassVar[str] = "activation"
 
     def __post_init__(self) -> None:
-        if self.function not in get_args(ActivationName):
-            raise GraphError(f"activation {self.function!r}; known: relu, swish")
+        _check_activation(self.function)
 
 
 @dataclass(frozen=True)
@@ -284,6 +246,7 @@ class SqueezeExcite(Operator):
 
     def __post_init__(self) -> None:
         _check_positive(reduced_channels=self.reduced_channels)
+        _check_activation(self.activation)
 
     def param_shapes(self, in_shape: Shape) -> dict[str, Shape]:
         C, R = in_shape[-1], self.reduced_channels
@@ -303,7 +266,10 @@ class Add(Operator):
     """The residual connection: two tensors of one shape, added."""
 
     kind: ClassVar[str] = "add"
-    arity: ClassVar[int] = 2
+
+    @property
+    def arity(self) -> int:
+        return 2
 
     def output_shape(self, *shapes: Shape) -> Shape:
         if shapes[0] != shapes[1]:

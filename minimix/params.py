@@ -24,12 +24,12 @@ def frozen(params: Params) -> Params:
     return MappingProxyType(views)
 
 
-def check_params(graph: Graph, params: Params) -> None:
-    """Check that every parameter of the graph is there once, in its shape, finite, and no other.
+def check_shapes(graph: Graph, params: Params) -> None:
+    """Check that every parameter of the graph is there once, in its shape, and no other.
 
     Raises:
-        WeightsError: names the first parameter that is missing, left over, of another shape, of
-            another type than floating point, or not finite; batch norm variances below zero too.
+        WeightsError: names the first parameter that is missing, left over, of another shape, or of
+            another type than floating point.
     """
     expected = graph.param_shapes
     missing = [name for name in expected if name not in params]
@@ -47,6 +47,18 @@ def check_params(graph: Graph, params: Params) -> None:
             raise WeightsError(f"{name}: expected {shape}, found {array.shape}")
         if array.dtype.kind != "f":
             raise WeightsError(f"{name}: expected floating point, found {array.dtype}")
+
+
+def check_params(graph: Graph, params: Params) -> None:
+    """Check what ``check_shapes`` does, and the values.
+
+    Raises:
+        WeightsError: names the first parameter that does not fit, has values that are not finite,
+            or is a variance below zero.
+    """
+    check_shapes(graph, params)
+    for name in graph.param_shapes:
+        array = params[name]
         if not np.isfinite(array).all():
             bad = int(array.size - np.isfinite(array).sum())
             raise WeightsError(f"{name}: {bad} of {array.size} values are not finite")

@@ -14,7 +14,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from minimix.arrays import Array
 from minimix.dialect import Dialect, Pipeline
-from minimix.errors import UsageError, WeightsError
+from minimix.errors import GraphError, UsageError, WeightsError
 from minimix.files import replacing
 from minimix.graph import Graph
 from minimix.params import Params, check_params, frozen
@@ -57,10 +57,22 @@ class ModelFile:
     provenance: dict[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", frozen(self.params))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A read-only mapping does not pickle; its arrays do.
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _restore, ({**values, "params": dict(self.params)},)
+
     @property
     def graph(self) -> Graph:
         """The graph that the parameters belong to."""
         return build(self.architecture, self.dialect)
+
+
+def _restore(values: dict[str, Any]) -> ModelFile:
+    return ModelFile(**values)
 
 
 def save(path: Path, model: ModelFile, *, force: bool = False) -> None:
@@ -127,7 +139,7 @@ def load(path: Path) -> ModelFile:
             checksums = dict(header["checksums"])
             provenance = dict(header["provenance"])
             graph = build(architecture, dialect)
-        except WeightsError as error:
+        except (WeightsError, GraphError) as error:
             raise WeightsError(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path, f"header: {type(error).__name__}: {error}") from error

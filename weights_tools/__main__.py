@@ -4,69 +4,112 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
+from typing import NoReturn
 
+from minimix.cli import run_parser
+from minimix.cli.parser import CommandParser
 from minimix.errors import CheckError
 from minimix.files import check_free, replacing
 from weights_tools.convert import TIMM_DIALECTS, Conversion, convert
 from weights_tools.inspect import Inspection, inspect
 from weights_tools.verify import Check, check_images, check_layers
 
-EXAMPLES = """\
-examples:
+_DESCRIPTION = """\
+Released checkpoints in, minimix model files out.  No framework is needed, and nothing in a file is
+executed.
+
   python -m weights_tools inspect mixnet_s-a907afbc.pth
   python -m weights_tools convert mixnet_s-a907afbc.pth -o mixnet-s.h5
-  python -m weights_tools convert model.safetensors -o m.h5 --dialect timm-tf --dtype float16
-  python -m weights_tools verify mixnet-s.h5 --against mixnet_s_ref.npz
-"""
+  python -m weights_tools verify mixnet-s.h5 --against mixnet_s_ref.npz"""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="python -m weights_tools",
-        description="Released checkpoints in, minimix model files out.  No framework is needed, "
-        "and nothing in a file is executed.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=_DESCRIPTION,
+        epilog="python -m weights_tools COMMAND --help says more about a command.",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    look = commands.add_parser("inspect", help="what is in a checkpoint or a model file")
-    look.add_argument("file", type=Path)
-    look.add_argument("--format", choices=("table", "json"), default="table")
-    look.set_defaults(run=_inspect)
-
-    make = commands.add_parser("convert", help="checkpoint -> minimix model file (.h5)")
-    make.add_argument("file", type=Path, help="a torch file (.pth) or safetensors")
-    make.add_argument("-o", "--out", type=Path, required=True, help="the model file to write")
-    make.add_argument("--model", help="refuse it unless it is this architecture, e.g. mixnet-s")
-    make.add_argument("--dialect", choices=TIMM_DIALECTS, help="where the file's name does not say")
-    make.add_argument(
-        "--dtype", choices=("float32", "float16"), default="float32", help="stored as"
-    )
-    make.add_argument("--labels", type=Path, help="class names, one per line, if not ImageNet's")
-    make.add_argument("--report", type=Path, help="write where every tensor came from (JSON)")
-    make.add_argument("--force", action="store_true", help="replace existing files")
-    make.set_defaults(run=_convert)
-
-    check = commands.add_parser("verify", help="compare with another framework's recorded outputs")
-    check.add_argument("file", type=Path, help="a minimix model file")
-    check.add_argument("--against", type=Path, required=True, help="the recording (.npz)")
-    check.add_argument("--images", type=Path, help="folder with the recorded images, to run too")
-    check.add_argument("--format", choices=("table", "json"), default="table")
-    check.set_defaults(run=_verify)
+    parser.nest()
+    _add_inspect(parser)
+    _add_convert(parser)
+    _add_verify(parser)
     return parser
 
 
-def _inspect(arguments: argparse.Namespace) -> None:
+def _add_inspect(parser: CommandParser) -> None:
+    command = parser.add_command(
+        "inspect",
+        "FILE [--format json]",
+        "show what is in a checkpoint or a model file",
+        "python -m weights_tools inspect mixnet_s-a907afbc.pth",
+    )
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--format", choices=("table", "json"), default="table")
+    command.set_defaults(run=_inspect)
+
+
+def _add_convert(parser: CommandParser) -> None:
+    command = parser.add_command(
+        "convert",
+        "FILE -o OUT.h5 [options]",
+        "make a minimix model file of a checkpoint",
+        "python -m weights_tools convert mixnet_s-a907afbc.pth -o mixnet-s.h5\n"
+        "python -m weights_tools convert model.safetensors -o m.h5 --dialect timm-tf",
+    )
+    command.add_argument("file", type=Path, metavar="FILE", help="a torch file or safetensors")
+    command.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT.h5", help="the model file to write"
+    )
+    command.add_argument(
+        "--model", metavar="NAME", help="refuse it unless it is this architecture, e.g. mixnet-s"
+    )
+    command.add_argument(
+        "--dialect", choices=TIMM_DIALECTS, help="needed where the file's name does not say"
+    )
+    command.add_argument(
+        "--dtype", choices=("float32", "float16"), default="float32", help="how to store it"
+    )
+    command.add_argument(
+        "--labels", type=Path, metavar="TXT", help="class names, one a line, if not ImageNet's"
+    )
+    command.add_argument(
+        "--report", type=Path, metavar="JSON", help="write where every parameter came from"
+    )
+    command.add_argument("--force", action="store_true", help="replace existing files")
+    command.set_defaults(run=_convert)
+
+
+def _add_verify(parser: CommandParser) -> None:
+    command = parser.add_command(
+        "verify",
+        "FILE --against REF.npz [options]",
+        "compare a model with another framework's recorded outputs",
+        "python -m weights_tools verify s.h5 --against mixnet_s_ref.npz --images images/",
+    )
+    command.add_argument("file", type=Path, metavar="FILE", help="a minimix model file")
+    command.add_argument(
+        "--against", type=Path, required=True, metavar="REF.npz", help="the recording"
+    )
+    command.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="the recorded images, to run them too"
+    )
+    command.add_argument("--format", choices=("table", "json"), default="table")
+    command.set_defaults(run=_verify)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
     found = inspect(arguments.file)
     if arguments.format == "json":
         print(json.dumps({"schema_version": 1, **asdict(found)}, indent=2))
     else:
         _print_inspection(found)
+    return 0
 
 
 def _print_inspection(found: Inspection) -> None:
@@ -91,17 +134,15 @@ def _print_inspection(found: Inspection) -> None:
         shape = "x".join(str(n) for n in tensor.shape) or "scalar"
         values = (tensor.mean, tensor.std, tensor.minimum, tensor.maximum)
         numbers = " ".join(f"{value:10.4g}" for value in values)
-        count = 1
-        for n in tensor.shape:
-            count *= n
-        note = "" if tensor.finite == count else f"  {count - tensor.finite} not finite"
+        bad = prod(tensor.shape) - tensor.finite
+        note = f"  {bad} not finite" if bad else ""
         print(
             f"{tensor.name:{width}}  {shape:>18} {tensor.dtype:>8} {numbers} {tensor.crc32}{note}"
         )
     print(f"\n{len(found.tensors)} tensors")
 
 
-def _convert(arguments: argparse.Namespace) -> None:
+def _convert(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         check_free(arguments.report, force=arguments.force)
     conversion = convert(
@@ -119,6 +160,7 @@ def _convert(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: {model.architecture.name}, {model.architecture.num_classes} classes")
     print(f"dialect {model.dialect.name}, {conversion.dialect_reason}")
     print(f"{len(mapped.params)} parameters filled, {len(mapped.ignored)} tensors ignored")
+    return 0
 
 
 def _write_report(conversion: Conversion, path: Path, force: bool) -> None:
@@ -127,7 +169,7 @@ def _write_report(conversion: Conversion, path: Path, force: bool) -> None:
         temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _verify(arguments: argparse.Namespace) -> None:
+def _verify(arguments: argparse.Namespace) -> int:
     # Imported late: of the three commands only this one runs a network.
     import minimix
 
@@ -146,6 +188,7 @@ def _verify(arguments: argparse.Namespace) -> None:
             f"{arguments.file}: {len(failed)} of {len(checks)} comparisons are over their budget: "
             f"{', '.join(failed[:5])}"
         )
+    return 0
 
 
 def _print_checks(checks: list[Check]) -> None:
@@ -156,11 +199,10 @@ def _print_checks(checks: list[Check]) -> None:
         print(f"{check.name:{width}}  {check.largest:18.2e} {check.budget:11.0e}  {verdict}")
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run one command; the exit codes are minimix's."""
-    arguments = _parser().parse_args(argv)
-    arguments.run(arguments)
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit; the codes are minimix's."""
+    run_parser(_parser, argv)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from minimix.graph import Graph, Node
 from minimix.ops import Array, run_operator
-from minimix.params import Params
+from minimix.params import Params, check_shapes
 
 Observe = Callable[[Node, Array], None]
 """Called with each node and the array it produced, in the order of execution."""
@@ -18,11 +18,15 @@ class ReferenceEngine:
     Args:
         graph: what to compute.
         params: its parameters by full name.
+
+    Raises:
+        WeightsError: a parameter is missing, left over, or misshapen.
     """
 
     name = "reference"
 
     def __init__(self, graph: Graph, params: Params) -> None:
+        check_shapes(graph, params)
         self.graph = graph
         self.params = {
             node.name: [params[name] for name in graph.param_names[node.name]] for node in graph
@@ -40,6 +44,7 @@ class ReferenceEngine:
             GraphError: the picture's shape is none that the graph takes.
         """
         self.graph.input.output_shape(x.shape)
+        self.graph.infer(*x.shape[:3])
         alive: dict[str, Array] = {}
         for node in self.graph:
             if node.inputs:

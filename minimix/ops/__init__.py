@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from minimix.arrays import Array
+from minimix.fused import FusedPointwise, Gates
 from minimix.operators import (
     Activation,
     Add,
@@ -58,44 +59,50 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": relu, "swish": swish
 Params = Sequence[Array]
 
 
-def _with_bias(y: Array, bias: Params) -> Array:
-    return y + bias[0] if bias else y
+def _finished(y: Array, op: Conv | MixConv | Pointwise, bias: Params) -> Array:
+    y = y + bias[0] if bias else y
+    return ACTIVATIONS[op.activation](y) if op.activation else y
 
 
 def _conv(op: Conv, params: Params, x: Array) -> Array:
     weight, *bias = params
-    return _with_bias(conv2d(x, weight, stride=op.stride, padding=op.padding), bias)
+    return _finished(conv2d(x, weight, stride=op.stride, padding=op.padding), op, bias)
 
 
 def _pointwise(op: Pointwise, params: Params, x: Array) -> Array:
-    return _with_bias(pointwise(x, params[: op.groups]), params[op.groups :])
+    return _finished(pointwise(x, params[: op.groups]), op, params[op.groups :])
 
 
 def _mixconv(op: MixConv, params: Params, x: Array) -> Array:
     groups = len(op.kernel_sizes)
     y = mixconv(x, params[:groups], stride=op.stride, padding=op.padding, dilations=op.dilations)
-    return _with_bias(y, params[groups:])
+    return _finished(y, op, params[groups:])
+
+
+def _gates(op: SqueezeExcite, params: Params, x: Array) -> Array:
+    return squeeze_excite_gates(x, *params, activation=ACTIVATIONS[op.activation])
 
 
 def _squeeze_excite(op: SqueezeExcite, params: Params, x: Array) -> Array:
-    reduce_weight, reduce_bias, expand_weight, expand_bias = params
-    return squeeze_excite(
-        x,
-        reduce_weight,
-        reduce_bias,
-        expand_weight,
-        expand_bias,
-        activation=ACTIVATIONS[op.activation],
-    )
+    return squeeze_excite(x, *params, activation=ACTIVATIONS[op.activation])
+
+
+def _fused_pointwise(op: FusedPointwise, params: Params, x: Array, *more: Array) -> Array:
+    others = list(more)
+    y = _pointwise(op, params, x * others.pop(0)[:, None, None, :] if op.gated else x)
+    y = y + others.pop(0) if op.residual else y
+    return global_average_pool(y) if op.pool else y
 
 
 OPS: dict[type[Operator], Callable[..., Array]] = {
     Conv: _conv,
     Pointwise: _pointwise,
+    FusedPointwise: _fused_pointwise,
     MixConv: _mixconv,
     BatchNorm: lambda op, params, x: batch_norm(x, *params, eps=op.eps),
     Activation: lambda op, params, x: ACTIVATIONS[op.function](x),
     SqueezeExcite: _squeeze_excite,
+    Gates: _gates,
     Add: lambda op, params, x, y: x + y,
     GlobalAveragePool: lambda op, params, x: global_average_pool(x),
     Linear: lambda op, params, x: linear(x, *params),

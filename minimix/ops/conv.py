@@ -14,7 +14,7 @@ import numpy as np
 from minimix.arrays import Array
 from minimix.dialect import Padding
 from minimix.errors import GraphError
-from minimix.operators import output_size, pad_amounts
+from minimix.geometry import check_extents, output_size, pad_amounts, receptive_extent
 
 
 def pad2d(
@@ -45,6 +45,16 @@ def _shifts(
             yield di, dj, padded[:, rows, columns]
 
 
+def _check_kernel(operator: str, weight: Array, padding: Padding, dilation: int = 1) -> None:
+    rows, columns = weight.shape[:2]
+    if rows != columns:
+        raise GraphError(f"{operator}: a kernel of {rows}x{columns}; expected a square one")
+    try:
+        check_extents((rows,), (receptive_extent(rows, dilation),), padding)
+    except GraphError as error:
+        raise GraphError(f"{operator}: {error}") from None
+
+
 def conv2d(x: Array, weight: Array, *, stride: int = 1, padding: Padding = "symmetric") -> Array:
     """(N, H, W, Cin), (K, K, Cin, Cout) -> (N, Ho, Wo, Cout).  Every output sees every channel.
 
@@ -60,6 +70,7 @@ def conv2d(x: Array, weight: Array, *, stride: int = 1, padding: Padding = "symm
            [12., 18., 18., 12.]], dtype=float32)
     """
     K, _, Cin, Cout = weight.shape
+    _check_kernel("conv2d", weight, padding)
     if x.shape[-1] != Cin:
         raise GraphError(f"conv2d: weights for {Cin} channels, the picture has {x.shape[-1]}")
     views = [view for _, _, view in _shifts(x, K, stride, padding, 1)]
@@ -92,10 +103,9 @@ def depthwise(
     array([1., 3., 6., 5.], dtype=float32)
     """
     K, _, C = weight.shape
+    _check_kernel("depthwise", weight, padding, dilation)
     if x.shape[-1] != C:
         raise GraphError(f"depthwise: weights for {C} channels, the picture has {x.shape[-1]}")
-    if padding == "symmetric" and (dilation * (K - 1)) % 2:
-        raise GraphError(f"depthwise: kernel {K} has no centre; use padding 'same'")
     N, H, W, _ = x.shape
     Ho, Wo = (output_size(n, K, stride, padding, dilation) for n in (H, W))
     y = np.zeros((N, Ho, Wo, C), x.dtype)

@@ -73,4 +73,6 @@ def swish(x: Array) -> Array:
     >>> swish(np.array([0.0, 1.0], np.float32)).round(4)
     array([0.    , 0.7311], dtype=float32)
     """
-    return x * sigmoid(x)
+    # Minus infinity times zero is no number; its limit is zero.
+    y: Array = np.maximum(x, -np.finfo(x.dtype).max) * sigmoid(x)
+    return y

@@ -16,24 +16,19 @@ import numpy as np
 
 from minimix.arrays import Array
 from minimix.graph import Graph, Node
-from minimix.operators import BatchNorm, Conv, MixConv, Pointwise
+from minimix.operators import BatchNorm, Operator
 from minimix.params import Params, frozen
+from minimix.passes.rewrite import absorb, is_bare
 
 
-def _foldable(graph: Graph, node: Node) -> bool:
-    """Whether ``node`` is a batch norm whose convolution has no other reader."""
-    if not isinstance(node.operator, BatchNorm):
-        return False
-    source = graph[node.inputs[0]]
-    return (
-        isinstance(source.operator, Conv | MixConv | Pointwise)
-        and graph.readers[source.name] == (node.name,)
-        and source.name not in graph.outputs
-    )
+def _fuse(producer: Node, reader: Node, _: int) -> Operator | None:
+    if not isinstance(reader.operator, BatchNorm) or not is_bare(producer.operator):
+        return None
+    return replace(producer.operator, bias=True)
 
 
 def _folded_params(graph: Graph, params: Params, norm: Node, conv: Node) -> dict[str, Array]:
-    """The convolution's new weights and bias, worked out in float64."""
+    """Return the convolution's new weights and bias, worked out in float64."""
     assert isinstance(norm.operator, BatchNorm)
     gamma, beta, mean, variance = (
         params[name].astype(np.float64) for name in graph.param_names[norm.name]
@@ -55,21 +50,18 @@ def _folded_params(graph: Graph, params: Params, norm: Node, conv: Node) -> dict
 def fold_batchnorm(graph: Graph, params: Params) -> tuple[Graph, Params]:
     """Fold every batch norm that directly follows a convolution; the logits stay.
 
-    Raises nothing of its own: a batch norm that cannot be folded stays where it is.
+    A batch norm that cannot be folded stays where it is.
     """
-    norms = {node.inputs[0]: node for node in graph if _foldable(graph, node)}
-    absorbed = {node.name: source for source, node in norms.items()}
-    nodes: list[Node] = []
-    new_params: dict[str, Array] = {}
-    for node in graph:
-        if node.name in absorbed:
-            continue
-        inputs = tuple(absorbed.get(source, source) for source in node.inputs)
-        if node.name in norms:
-            node = replace(node, operator=replace(node.operator, bias=True))  # type: ignore[call-arg]
-            new_params |= _folded_params(graph, params, norms[node.name], node)
-        else:
-            new_params |= {name: params[name] for name in graph.param_names[node.name]}
-        nodes.append(replace(node, inputs=inputs))
-    outputs = tuple(absorbed.get(name, name) for name in graph.outputs)
-    return Graph(graph.name, tuple(nodes), outputs), frozen(new_params)
+    folded, absorbed = absorb(graph, _fuse)
+    if not absorbed:
+        return graph, params
+    new_params = {
+        name: params[name]
+        for node in graph
+        if node.name not in absorbed
+        for name in graph.param_names[node.name]
+    }
+    for norm, conv in absorbed.items():
+        new_params |= _folded_params(graph, params, graph[norm], graph[conv])
+    # A batch norm behind the one that is gone may now follow the convolution.
+    return fold_batchnorm(folded, frozen(new_params))

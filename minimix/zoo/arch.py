@@ -55,7 +55,7 @@ class BlockSpec:
         return (first,) + (rest,) * (self.repeats - 1)
 
 
-_NUMBER = r"[1-9]\d*"
+_NUMBER = "[1-9][0-9]{0,5}"
 _GRAMMAR: tuple[tuple[str, str, bool], ...] = (
     ("r", _NUMBER, True),
     ("k", rf"{_NUMBER}(?:\.{_NUMBER})*", True),
@@ -65,7 +65,7 @@ _GRAMMAR: tuple[tuple[str, str, bool], ...] = (
     ("e", _NUMBER, True),
     ("i", _NUMBER, True),
     ("o", _NUMBER, True),
-    ("se", r"0\.\d*[1-9]|1", False),
+    ("se", r"0\.[0-9]{0,11}[1-9]|1", False),
     ("noskip", "", False),
     ("sw", "", False),
     ("dilated", "", False),

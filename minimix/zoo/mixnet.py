@@ -28,6 +28,12 @@ from minimix.operators import (
 )
 from minimix.zoo.arch import BlockSpec, format_block, parse_block
 
+MAX_BLOCKS = 1000
+"""Blocks of an architecture that is read from a file; the largest MixNet has 24."""
+
+MAX_CHANNELS = 1_000_000
+"""Channels, or classes, of an architecture that is read from a file."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -56,12 +62,31 @@ class Architecture:
         Raises:
             WeightsError: a field is missing, unknown, or a block string does not parse.
         """
+        numbers = ("stem_channels", "head_channels", "num_classes")
+        if not isinstance(fields, dict) or set(fields) != {"name", "blocks", *numbers}:
+            found = ", ".join(map(str, fields)) if isinstance(fields, dict) else repr(fields)
+            raise WeightsError(
+                f"architecture: expected name, blocks, {', '.join(numbers)}; found {found}"
+            )
+        for field in numbers:
+            if type(fields[field]) is not int or not 0 < fields[field] <= MAX_CHANNELS:
+                raise WeightsError(
+                    f"architecture: {field} is {fields[field]!r}; expected a whole number from 1 "
+                    f"to {MAX_CHANNELS}"
+                )
+        name, texts = fields["name"], fields["blocks"]
+        if not isinstance(name, str):
+            raise WeightsError(f"architecture: name is {name!r}; expected text")
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise WeightsError("architecture: blocks are not a list of block strings")
         try:
-            blocks = tuple(b for text in fields["blocks"] for b in parse_block(text).unrolled())
-            numbers = {k: int(fields[k]) for k in ("stem_channels", "head_channels", "num_classes")}
-            return cls(name=str(fields["name"]), blocks=blocks, **numbers)
-        except (KeyError, TypeError, ValueError, AttributeError, GraphError) as error:
-            raise WeightsError(f"architecture: {type(error).__name__}: {error}") from error
+            lines = [parse_block(text) for text in texts]
+        except GraphError as error:
+            raise WeightsError(f"architecture: {error}") from error
+        if sum(line.repeats for line in lines) > MAX_BLOCKS:
+            raise WeightsError(f"architecture: more than {MAX_BLOCKS} blocks")
+        blocks = tuple(block for line in lines for block in line.unrolled())
+        return cls(name=name, blocks=blocks, **{field: fields[field] for field in numbers})
 
 
 _S_STAGES = (
@@ -224,7 +249,13 @@ def _add_block(builder: _Builder, path: str, block: BlockSpec) -> None:
     if block.dilated and block.stride == 1:
         # The original code simulates a K x K kernel by a 3 x 3 one, dilated (K - 1) // 2 times,
         # and only where nothing strides: custom_layers.py, MixConv.
-        dilations = tuple(max(1, (k - 1) // 2) for k in kernel_sizes)
+        wrong = [k for k in kernel_sizes if k < 3 or k % 2 == 0]
+        if wrong:
+            raise GraphError(
+                f"{path}: a dilated 3x3 kernel cannot simulate {wrong[0]}x{wrong[0]}; dilated "
+                "blocks take odd kernel sizes from 3 up"
+            )
+        dilations = tuple((k - 1) // 2 for k in kernel_sizes)
         kernel_sizes = (3,) * len(kernel_sizes)
     mixconv = MixConv(kernel_sizes, block.stride, dialect.padding, dilations, bias)
     builder.add_convolution(f"{path}.mixconv", mixconv, activation)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minimix.geometry import pad_amounts
 from minimix.graph import Graph, Node
 from minimix.operators import (
     Activation,
@@ -24,7 +25,6 @@ from minimix.operators import (
     Pointwise,
     Shape,
     SqueezeExcite,
-    pad_amounts,
 )
 from weights_tools.mappings.layouts import from_oihw
 

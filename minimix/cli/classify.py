@@ -1,0 +1,196 @@
+"""``minimix classify``: name what is in pictures."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from minimix.cli import output
+from minimix.cli.parser import CommandParser, add_format, add_model, positive_int
+from minimix.cli.predictions import Row, make_writer
+from minimix.cli.progress import progress
+from minimix.errors import InputError, UsageError
+from minimix.inputs import Input, count_inputs, find_inputs
+
+if TYPE_CHECKING:
+    from minimix.arrays import Array
+    from minimix.images import Exif
+    from minimix.model import Model, Prediction
+
+_EXAMPLES = """
+minimix classify panda.jpg                     the five best classes
+minimix classify photos/ 'scans/**/*.tif'      folders and patterns
+minimix classify https://example.org/panda.jpg
+find . -name '*.jpg' -print0 | minimix classify --from-file - --format ndjson
+"""
+
+
+def add_command(parser: CommandParser) -> None:
+    """Add ``classify`` to the parser."""
+    command = parser.add_command(
+        "classify", "INPUT... [options]", "name what is in pictures", _EXAMPLES, group="LOOK"
+    )
+    command.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="a file, folder, pattern or http(s) URL, or - for a picture on standard input",
+    )
+    command.add_argument(
+        "--from-file",
+        metavar="FILE",
+        help="a list of paths, one a line or NUL-separated; - is standard input",
+    )
+    add_model(command)
+    command.add_argument(
+        "--top", type=positive_int, default=5, metavar="N", help="how many classes (default: 5)"
+    )
+    add_format(command, "auto", "table", "json", "ndjson", "csv")
+    command.add_argument(
+        "--engine",
+        choices=("auto", "compiled", "reference"),
+        default="auto",
+        help="what computes; auto is the best there is",
+    )
+    command.add_argument(
+        "--exif",
+        choices=("apply", "ignore"),
+        default="apply",
+        help="turn a picture as its EXIF orientation says, or not (default: apply)",
+    )
+    command.add_argument(
+        "--batch",
+        type=positive_int,
+        default=16,
+        metavar="N",
+        help="pictures computed together (default: 16)",
+    )
+    command.add_argument("--offline", action="store_true", help="refuse URLs")
+    command.add_argument("-q", "--quiet", action="store_true", help="no notes, no progress")
+    command.add_argument(
+        "-v", "--verbose", action="store_true", help="say how pictures are prepared"
+    )
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Classify every input; 0 if all could be, 3 if some could not."""
+    if not arguments.inputs and arguments.from_file is None:
+        raise UsageError("name at least one picture, folder or URL, or give --from-file FILE")
+    if "-" in arguments.inputs and arguments.from_file == "-":
+        raise UsageError("standard input cannot be both a picture (-) and a list (--from-file -)")
+    from minimix.model import load  # brings NumPy and h5py
+
+    model = load(arguments.model, engine=arguments.engine, size=arguments.size)
+    if arguments.verbose:
+        output.note(_describe_pipeline(model, arguments.exif))
+    found = find_inputs(arguments.inputs, listed=arguments.from_file, offline=arguments.offline)
+    first = list(islice(found, 2))
+    tally = _Tally(model, several=len(first) > 1)
+    _classify_all(model, chain(first, found), arguments, tally)
+    if not arguments.quiet:
+        tally.report()
+    return InputError.exit_code if tally.failed else 0
+
+
+def _classify_all(
+    model: Model, found: Iterator[Input], arguments: argparse.Namespace, tally: _Tally
+) -> None:
+    """Classify and write batch after batch; what was begun is closed, whatever happens."""
+    screen = output.screen(arguments.color)
+    writer = make_writer(arguments.format, model, screen, several=tally.several)
+    total = None if arguments.from_file is not None else count_inputs(arguments.inputs)
+    try:
+        with progress(tally.several and not arguments.quiet, total) as bar:
+            for rows in _classified(model, found, arguments):
+                with bar.paused():
+                    for row in rows:
+                        writer.row(row)
+                        tally.count(row)
+                    output.flush()
+                bar.advance(len(rows))
+    except KeyboardInterrupt:
+        output.note(f"interrupted: {tally.done:,} inputs are done; name the rest to go on")
+        raise
+    finally:
+        writer.end()
+        output.flush()
+
+
+def _classified(
+    model: Model, found: Iterator[Input], arguments: argparse.Namespace
+) -> Iterator[list[Row]]:
+    """Inputs -> their rows, in order, a batch at a time."""
+    while batch := list(islice(found, arguments.batch)):
+        prepared = [_prepare(model, item, arguments.exif) for item in batch]
+        arrays = [x for x in prepared if not isinstance(x, Row)]
+        predictions, ms = _predict(model, arrays, arguments.top) if arrays else (iter(()), 0.0)
+        yield [
+            x if isinstance(x, Row) else Row(item.name, next(predictions).top, ms)
+            for item, x in zip(batch, prepared, strict=True)
+        ]
+
+
+def _prepare(model: Model, item: Input, exif: Exif) -> Array | Row:
+    """One input -> (1, size, size, 3), or the row that says why not."""
+    try:
+        return model.preprocess(item.open(), exif=exif)
+    except InputError as error:
+        return Row(item.name, error=str(error).removeprefix(f"{item.name}: "))
+
+
+def _predict(model: Model, arrays: list[Array], top: int) -> tuple[Iterator[Prediction], float]:
+    """Network inputs -> their predictions, and the network's ms for each."""
+    import numpy as np
+
+    x = np.concatenate(arrays)
+    started = time.perf_counter()
+    logits = model(x)
+    elapsed_ms = (time.perf_counter() - started) * 1000
+    return iter(model.predictions(logits, top=top)), elapsed_ms / len(arrays)
+
+
+class _Tally:
+    """What a run has done so far, for the note at its end."""
+
+    def __init__(self, model: Model, several: bool) -> None:
+        self.model, self.several = model, several
+        self.done = self.failed = 0
+        self.network_ms = 0.0
+
+    def count(self, row: Row) -> None:
+        self.done += 1
+        self.failed += not row.ok
+        self.network_ms += row.ms
+
+    def report(self) -> None:
+        """Write which network ran, how fast, and how many inputs failed."""
+        classified = self.done - self.failed
+        if classified:
+            ms = self.network_ms / classified
+            dialect = self.model.file.dialect.name
+            parts = [f"{self.model.name} ({dialect})", f"{self.model.size} px", f"{ms:.1f} ms"]
+            if self.several:
+                parts[-1] += " a picture"
+                parts.append(f"{classified:,} picture{'s' * (classified > 1)}")
+            output.note(" · ".join(parts))
+        if self.failed:
+            output.note(f"{self.failed:,} of {self.done:,} inputs failed")
+
+
+def _describe_pipeline(model: Model, exif: Exif) -> str:
+    p = model.pipeline
+    how = {
+        "short-side": f"short side to {p.short_side} px, centre {p.size} px",
+        "short-side-floor": f"short side to {p.short_side} px, centre {p.size} px, rounded down",
+        "center-square": f"centre square of {p.crop_fraction} of the short side, to {p.size} px",
+        "center-fraction": f"centre {p.crop_fraction} of each side, to {p.size} x {p.size} px",
+    }[p.crop]
+    turned = "applied" if exif == "apply" else "ignored"
+    return (
+        f"pipeline {p.name}: {how}, {p.resize}; EXIF orientation {turned}\n"
+        f"  {p.channels} in 0..{p.range:g}, mean {p.mean}, std {p.std}"
+    )

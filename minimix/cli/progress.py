@@ -1,0 +1,55 @@
+"""A progress bar on standard error, for people who wait."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+
+class Progress:
+    """A bar that steps aside while results are written; silent if made without one."""
+
+    def __init__(self, bar: RichProgress | None, total: int | None) -> None:
+        self._bar = bar
+        self._task = None if bar is None else bar.add_task("pictures", total=total)
+
+    def advance(self, count: int) -> None:
+        """Count so many inputs as done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task, count)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bar off the terminal, which results may share with it."""
+        if self._bar is not None:
+            self._bar.stop()
+        yield
+        if self._bar is not None:
+            self._bar.start()
+
+
+@contextmanager
+def progress(wanted: bool, total: int | None) -> Iterator[Progress]:
+    """Yield a bar for so many inputs (None: unknown) if wanted and standard error is a terminal."""
+    if not wanted or sys.stderr is None or not sys.stderr.isatty():
+        yield Progress(None, total)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    # Redirection would send results, too, to the console's standard error.
+    with RichProgress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
+        yield Progress(bar, total)

@@ -1,0 +1,216 @@
+"""``minimix summary``: the network's nodes or stages, with their shapes and what they cost."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from minimix.cli import output
+from minimix.cli.output import Screen
+from minimix.cli.parser import CommandParser, add_format, add_model, positive_int
+
+if TYPE_CHECKING:
+    from minimix.graph import Graph, Node
+
+SCHEMA_VERSION = 1
+HOW_COUNTED = (
+    "Multiply-adds of convolutions, squeeze-excite and classifier; batch norm, activations and\n"
+    "the gate's product not counted.  Moving statistics are not parameters."
+)
+
+_EXAMPLES = """
+minimix summary                          every node of the embedded model
+minimix summary --model mixnet-s --blocks
+minimix summary --model mixnet-l --size 320 --format csv
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the table says about a node, or about a stage of several."""
+
+    name: str
+    kind: str
+    kernel_sizes: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "kernel_sizes": list(self.kernel_sizes),
+            "output_shape": list(self.output_shape),
+            "parameters": self.parameters,
+            "macs": self.macs,
+        }
+
+
+def add_command(parser: CommandParser) -> None:
+    """Add ``summary`` to the parser."""
+    command = parser.add_command(
+        "summary", "[options]", "show a network's nodes, shapes and cost", _EXAMPLES, group="LOOK"
+    )
+    add_model(command)
+    command.add_argument(
+        "--batch", type=positive_int, default=1, metavar="N", help="pictures at once (default: 1)"
+    )
+    command.add_argument("--blocks", action="store_true", help="one line per block")
+    add_format(command, "table", "json", "csv")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the summary; 0."""
+    graph, size, dialect = _find_graph(arguments.model)
+    size = arguments.size or size
+    lines = _node_lines(graph, size, arguments.batch)
+    shown = _stage_lines(graph, lines) if arguments.blocks else lines
+    macs, parameters = sum(line.macs for line in lines), sum(line.parameters for line in lines)
+    if arguments.format == "json":
+        output.write_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "model": graph.name,
+                "dialect": dialect,
+                "size": size,
+                "batch": arguments.batch,
+                "stages" if arguments.blocks else "nodes": [line.to_json() for line in shown],
+                "parameters": parameters,
+                "macs": macs,
+                "paper_macs": _paper_macs(graph.name),
+            }
+        )
+    elif arguments.format == "csv":
+        _write_csv(shown)
+    else:
+        screen = output.screen(arguments.color)
+        output.write("\n".join(_table(shown, parameters, macs, screen)) + "\n\n")
+        output.write(_closing(graph, size, dialect, arguments.batch) + "\n")
+    return 0
+
+
+def _find_graph(name: str) -> tuple[Graph, int, str]:
+    """A family's name or a model file -> graph, input size in pixels, name of the dialect."""
+    from minimix.dialect import DIALECTS
+    from minimix.zoo import FAMILIES, architecture, build
+
+    if name in FAMILIES:
+        dialect = DIALECTS["timm"]
+        return build(architecture(name), dialect), FAMILIES[name].size, dialect.name
+    from minimix import hub, weights  # h5py and NumPy, which a family does not need
+
+    file = weights.load(hub.locate(name))
+    return file.graph, file.pipeline.size, file.dialect.name
+
+
+def _paper_macs(name: str) -> int | None:
+    from minimix.zoo import FAMILIES
+
+    return FAMILIES[name].paper_macs if name in FAMILIES else None
+
+
+def _node_lines(graph: Graph, size: int, batch: int) -> list[Line]:
+    specs, macs = graph.infer(batch, size, size), graph.macs(size, size, batch)
+    return [
+        Line(
+            node.name,
+            _kind(node),
+            (1,) if node.kind == "pointwise" else node.kernel_sizes,
+            specs[node.name].shape,
+            graph.param_count(node),
+            macs[node.name],
+        )
+        for node in graph
+    ]
+
+
+def _kind(node: Node) -> str:
+    """The kind, and what a reader would ask next: which function, how many groups."""
+    function, groups = getattr(node.operator, "function", ""), getattr(node.operator, "groups", 1)
+    return function or (f"{node.kind}, {groups} groups" if groups > 1 else node.kind)
+
+
+def _stage_lines(graph: Graph, lines: Sequence[Line]) -> list[Line]:
+    by_name = {line.name: line for line in lines}
+    stages = []
+    for stage, nodes in graph.stages.items():
+        parts = [by_name[node.name] for node in nodes]
+        widest = max((part.kernel_sizes for part in parts), key=lambda sizes: (len(sizes), sizes))
+        stages.append(
+            Line(
+                stage,
+                f"{len(parts)} node{'s' * (len(parts) > 1)}",
+                widest,
+                parts[-1].output_shape,
+                sum(part.parameters for part in parts),
+                sum(part.macs for part in parts),
+            )
+        )
+    return stages
+
+
+def _table(lines: Sequence[Line], parameters: int, macs: int, screen: Screen) -> list[str]:
+    heading = ("name", "kind", "kernels", "output", "parameters", "multiply-adds")
+    rows = [
+        (
+            line.name,
+            line.kind,
+            " ".join(map(screen.kernel, line.kernel_sizes)),
+            _shape(line.output_shape),
+            _count(line.parameters),
+            _count(line.macs),
+        )
+        for line in lines
+    ]
+    total = ("total", "", "", "", _count(parameters), _count(macs))
+    aligned = output.table([heading, *rows, total], "<<<>>>")
+    width = max(map(output.cells, aligned))
+    rule = screen.dim("─" * width)
+    # What computes little steps back, so that the convolutions and their kernels stand out.
+    body = [
+        text if line.macs else screen.dim(text)
+        for line, text in zip(lines, aligned[1:-1], strict=True)
+    ]
+    return [screen.bold(aligned[0]), rule, *body, rule, screen.bold(aligned[-1])]
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "-"
+
+
+def _closing(graph: Graph, size: int, dialect: str, batch: int) -> str:
+    pictures = f", {batch} pictures" if batch > 1 else ""
+    lines = [f"{graph.name} ({dialect}), {size} x {size} px{pictures}.", HOW_COUNTED]
+    paper = _paper_macs(graph.name)
+    if paper is not None:
+        lines.append(
+            f"The paper prints {paper / 1e6:.0f} M multiply-adds for {graph.name} at 224 px, "
+            "counted otherwise."
+        )
+    return "\n".join(lines)
+
+
+def _write_csv(lines: Sequence[Line]) -> None:
+    rows = csv.writer(output.Results(), lineterminator="\n")
+    rows.writerow(("name", "kind", "kernel_sizes", "output_shape", "parameters", "macs"))
+    for line in lines:
+        rows.writerow(
+            (
+                line.name,
+                line.kind,
+                " ".join(map(str, line.kernel_sizes)),
+                " ".join(map(str, line.output_shape)),
+                line.parameters,
+                line.macs,
+            )
+        )
