@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
@@ -100,7 +101,8 @@ def locate(name_or_path: str | Path) -> Path:
             f"convert them:\n{fetch_by_hand(entry)}"
         )
     path = Path(name_or_path)
-    if isinstance(name_or_path, Path) or path.suffix == ".h5" or len(path.parts) > 1:
+    is_path = isinstance(name_or_path, Path) or any(c in text for c in {"/", os.sep})
+    if is_path or path.suffix == ".h5":
         return path
     if path.is_file():
         return path

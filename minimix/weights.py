@@ -1,6 +1,6 @@
 """The model file: HDF5 with everything that the numbers mean beside the numbers.
 
-    /            attributes: format = "minimix-model", schema = 1
+    /            attributes: format = "minimix-model", schema = 1, header_crc32
     /header      UTF-8 JSON: architecture, dialect, pipeline, labels, provenance, checksums
     /params/N    one dataset per parameter, float32 or float16, little-endian, under its full name
 
@@ -10,6 +10,7 @@ opened without locking, so that read-only and network folders work.
 
 from __future__ import annotations
 
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterator
@@ -100,15 +101,25 @@ def save(path: Path, model: ModelFile, *, force: bool = False) -> None:
         "checksums": {name: zlib.crc32(array.tobytes()) for name, array in stored.items()},
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
-    with (
-        replacing(path, force=force) as temporary,
-        h5py.File(temporary, "w", libver="latest") as file,
-    ):
-        file.attrs["format"], file.attrs["schema"] = FORMAT, SCHEMA
-        file["header"] = np.frombuffer(text.encode(), np.uint8)
+    content = _hdf5(text.encode(), stored)
+    with replacing(path, force=force) as temporary:
+        temporary.write_bytes(content)
+
+
+def _hdf5(header: bytes, arrays: dict[str, Array]) -> bytes:
+    """The file's bytes, made in memory: libhdf5 can crash the process where a disk is full."""
+    stream = io.BytesIO()
+    with h5py.File(stream, "w", libver="latest") as file:
+        # Of fixed length: texts of variable length lie in a heap without a checksum, and on
+        # damage there libhdf5 can loop for ever.
+        file.attrs["format"] = np.bytes_(FORMAT)
+        file.attrs["schema"] = SCHEMA
+        file.attrs["header_crc32"] = zlib.crc32(header)
+        file["header"] = np.frombuffer(header, np.uint8)
         group = file.create_group("params")
-        for name, array in stored.items():
+        for name, array in arrays.items():
             group[name] = array
+    return stream.getvalue()
 
 
 def _as_stored(name: str, array: Array, dtype: str) -> Array:
@@ -135,7 +146,7 @@ def load(path: Path) -> ModelFile:
             architecture = Architecture.from_json(header["architecture"])
             dialect = Dialect.from_json(header["dialect"])
             pipeline = Pipeline.from_json(header["pipeline"])
-            labels = tuple(str(label) for label in header["labels"])
+            labels = _labels(header["labels"])
             checksums = dict(header["checksums"])
             provenance = dict(header["provenance"])
             graph = build(architecture, dialect)
@@ -174,15 +185,26 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             )
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, KeyError) as error:
         # h5py reports damage anywhere in a file as one of these.
         raise _damaged(path, str(error)) from error
 
 
+def _attribute(file: h5py.File, name: str) -> Any:
+    """A whole number, or a text of fixed length; None where there is none."""
+    if name not in file.attrs:
+        return None
+    described = file.attrs.get_id(name)
+    is_plain = described.shape == () and described.dtype.kind in "Siu"
+    return file.attrs[name] if is_plain else None
+
+
 def _read_header(path: Path, file: h5py.File) -> dict[str, Any]:
-    if file.attrs.get("format") != FORMAT:
+    if _attribute(file, "format") != FORMAT.encode():
         raise WeightsError(f"{path}: an HDF5 file, but not a minimix model (no format attribute)")
-    schema = int(file.attrs.get("schema", -1))
+    schema = _attribute(file, "schema")
+    if not isinstance(schema, np.integer):
+        raise _damaged(path, "schema: expected a whole number")
     if schema > SCHEMA:
         raise WeightsError(
             f"{path}: written with schema {schema}; this minimix reads up to {SCHEMA}. "
@@ -192,7 +214,10 @@ def _read_header(path: Path, file: h5py.File) -> dict[str, Any]:
     if dataset.dtype != np.uint8 or dataset.ndim != 1 or dataset.size > MAX_HEADER_BYTES:
         raise _damaged(path, f"header: expected up to {MAX_HEADER_BYTES} bytes of JSON")
     try:
-        header: dict[str, Any] = json.loads(dataset[()].tobytes().decode())
+        text = dataset[()].tobytes()
+        if zlib.crc32(text) != _attribute(file, "header_crc32"):
+            raise _damaged(path, "header: the checksum does not match the data")
+        header: dict[str, Any] = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"header: {error}") from error
     if not isinstance(header, dict):
@@ -211,15 +236,20 @@ def _dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
     dataset = group[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise _damaged(path, f"{name}: expected an ordinary dataset")
+    # A compressed or unwritten dataset can be larger than the file, without bound.
+    if dataset.id.get_storage_size() != dataset.nbytes:
+        raise _damaged(path, f"{name}: its {dataset.nbytes} bytes are not in the file")
     return dataset
 
 
 def _read_params(
     path: Path, file: h5py.File, graph: Graph, checksums: dict[str, int]
 ) -> tuple[Params, str]:
-    if not isinstance(file.get("params", getlink=True), h5py.HardLink):
-        raise _damaged(path, "params: missing")
-    group, params, dtypes = file["params"], {}, set()
+    is_there = isinstance(file.get("params", getlink=True), h5py.HardLink)
+    group = file["params"] if is_there else None
+    if not isinstance(group, h5py.Group):
+        raise _damaged(path, "params: missing, or no group")
+    params, dtypes = {}, set()
     present = list(group)
     for name in present:
         dataset = _dataset(path, group, name)
@@ -244,6 +274,12 @@ def _read_params(
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     return frozen(params), "float16" if dtypes == {"float16"} else "float32"
+
+
+def _labels(found: object) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
+        raise TypeError("labels: expected a list of texts")
+    return tuple(found)
 
 
 def _check_labels(

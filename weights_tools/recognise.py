@@ -42,6 +42,10 @@ def _differences(observed: ObservedBlock, block: BlockSpec) -> list[str]:
     ]
     if bool(observed.se_channels) != bool(block.se_ratio):
         found.append(f"squeeze-excite {'present' if observed.se_channels else 'absent'}")
+    elif observed.se_channels > observed.in_channels:
+        found.append(
+            f"squeeze-excite reduces {observed.in_channels} channels to {observed.se_channels}"
+        )
     return found
 
 
@@ -62,7 +66,7 @@ def _se_ratio(observed: ObservedBlock, expected: float) -> float:
         return 0.0
     if max(1, int(observed.in_channels * expected)) == observed.se_channels:
         return expected
-    return round((observed.se_channels + 0.5) / observed.in_channels, 6)
+    return min(1.0, round((observed.se_channels + 0.5) / observed.in_channels, 6))
 
 
 def _with_widths(observed: ObservedBlock, block: BlockSpec) -> BlockSpec:
@@ -98,7 +102,10 @@ def recognise(
     if expected is not None and expected in differences and expected not in matching:
         raise WeightsError(f"not {expected}: {'; '.join(differences[expected][:4])}")
     if not matching:
-        nearest = min(differences, key=lambda name: len(differences[name]))
+        nearest = min(
+            differences,
+            key=lambda name: (len(families[name].blocks) != len(blocks), len(differences[name])),
+        )
         raise WeightsError(
             f"no MixNet that minimix knows; nearest is {nearest}: "
             f"{'; '.join(differences[nearest][:4])}"

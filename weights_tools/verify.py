@@ -19,7 +19,15 @@ from minimix.graph import Graph
 from minimix.model import Model
 from minimix.tolerances import RECORDED_LAYER, RECORDED_LOGITS
 
-_KEYS = ("images", "logits", "inputs", "layers", "layer_sample_idx", "layer_sample_val")
+_DIMENSIONS = {
+    "images": 1,
+    "logits": 2,
+    "inputs": 4,
+    "layers": 1,
+    "layer_sample_idx": 2,
+    "layer_sample_val": 3,
+}
+_KEYS = tuple(_DIMENSIONS)
 
 
 @dataclass(frozen=True)
@@ -50,14 +58,44 @@ def recorded_layers(graph: Graph) -> list[str]:
 
 def _read_recording(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as recording:
+        # The stream is ours to close: np.load leaves it open where the archive is damaged.
+        with path.open("rb") as stream:
+            recording = np.load(stream, allow_pickle=False)
+            if not isinstance(recording, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
             found = {key: recording[key] for key in _KEYS if key in recording}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path}: no readable recording (.npz): {error}") from error
     missing = [key for key in _KEYS if key not in found]
     if missing:
         raise WeightsError(f"{path}: the recording has no {', '.join(missing)}")
+    _check_shapes(path, found)
     return found
+
+
+def _check_shapes(path: Path, recording: dict[str, np.ndarray]) -> None:
+    """Check that the arrays of a recording belong together."""
+    shapes = {key: array.shape for key, array in recording.items()}
+    for key, dimensions in _DIMENSIONS.items():
+        if len(shapes[key]) != dimensions or 0 in shapes[key]:
+            raise WeightsError(
+                f"{path}: {key} is {shapes[key]}; expected {dimensions} dimensions, none empty"
+            )
+    layers, count, samples = shapes["layer_sample_val"]
+    expected = {
+        "inputs": (count, *shapes["inputs"][1:]),
+        "layers": (layers,),
+        "layer_sample_idx": (layers, samples),
+        "images": (len(recording["logits"]),),
+    }
+    for key, shape in expected.items():
+        if shapes[key] != shape:
+            raise WeightsError(f"{path}: {key} is {shapes[key]}; the rest of it expects {shape}")
+    if 3 not in (shapes["inputs"][1], shapes["inputs"][3]) or count > len(recording["logits"]):
+        raise WeightsError(
+            f"{path}: inputs is {shapes['inputs']}; expected (N, 3, H, W) or (N, H, W, 3) of at "
+            f"most {len(recording['logits'])} images"
+        )
 
 
 def _in_layout(array: Array, channels_first: bool) -> Array:
@@ -88,7 +126,7 @@ def check_layers(model: Model, path: Path) -> list[Check]:
         for n, layer in enumerate(layers):
             ours = _in_layout(trace[layer].output, channels_first)
             samples = recording["layer_sample_idx"][n]
-            if samples.max() >= ours.shape[1]:
+            if samples.min() < 0 or samples.max() >= ours.shape[1]:
                 raise WeightsError(f"{path}: {layer} has fewer values than were recorded")
             difference = np.abs(ours[:, samples] - values[n]).max() / np.abs(values[n]).max()
             checks.append(Check(layer, float(difference), RECORDED_LAYER))

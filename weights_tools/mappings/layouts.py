@@ -15,17 +15,18 @@ def from_oihw(weight: Array, operator: Operator) -> Array:
     """PyTorch's and MindSpore's layout -> ours, contiguous.
 
     (Cout, Cin, K, K) for convolutions, (C, 1, K, K) depthwise, (Cout, Cin, 1, 1) pointwise,
-    (Cout, Cin) linear.  Arrays of other operators are returned as they are.
+    (Cout, Cin) linear.  Arrays of other operators, and of other shapes than these, are returned
+    as they are, for the caller to compare.
 
     >>> from_oihw(np.zeros((6, 1, 5, 5)), MixConv((5,))).shape
     (5, 5, 6)
     """
     match operator:
-        case MixConv():
+        case MixConv() if weight.ndim == 4 and weight.shape[1] == 1:
             weight = weight[:, 0].transpose(1, 2, 0)
-        case Conv():
+        case Conv() if weight.ndim == 4:
             weight = weight.transpose(2, 3, 1, 0)
-        case Pointwise():
+        case Pointwise() if weight.ndim == 4 and weight.shape[2:] == (1, 1):
             weight = weight[:, :, 0, 0].T
         case Linear():
             weight = weight.T

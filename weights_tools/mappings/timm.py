@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from minimix.arrays import Array
 from minimix.dialect import DIALECTS
-from minimix.errors import WeightsError
+from minimix.errors import GraphError, WeightsError
 from minimix.graph import Node
 from minimix.operators import BatchNorm, Operator, Pointwise, SqueezeExcite
 from minimix.zoo import Architecture, build
@@ -155,7 +155,10 @@ def map_timm(tensors: Tensors | Mapping[str, Array], *, expected: str | None = N
     """
     arch = _architecture(tensors, expected)
     # Both timm dialects have the same parameters; which it is does not matter here.
-    graph = build(arch, DIALECTS["timm"])
+    try:
+        graph = build(arch, DIALECTS["timm"])
+    except GraphError as error:
+        raise WeightsError(f"the tensors' widths do not fit together: {error}") from error
     paths = _block_paths(tensors)
     params: dict[str, Array] = {}
     sources: dict[str, tuple[str, ...]] = {}
