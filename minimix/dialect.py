@@ -22,6 +22,10 @@ SMALLEST_SIZE = 32
 """The smallest image side, in pixels, that a MixNet accepts: it halves the picture five times."""
 
 
+LARGEST_SIZE = 4096
+"""The largest image side, in pixels: beyond it, memory rather than patience runs out."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How the code that trained a checkpoint reads the same architecture.
@@ -116,10 +120,10 @@ class Pipeline:
             raise UsageError(f"pipeline: range is {self.range!r}; expected 1.0 or 255.0")
         if not 0.0 < self.crop_fraction <= 1.0:
             raise UsageError(f"pipeline: crop_fraction is {self.crop_fraction!r}; expected 0..1")
-        if not isinstance(self.size, int) or self.size < SMALLEST_SIZE:
+        if type(self.size) is not int or not SMALLEST_SIZE <= self.size <= LARGEST_SIZE:
             raise UsageError(
                 f"pipeline: size is {self.size!r}; expected a whole number of pixels, "
-                f"at least {SMALLEST_SIZE}"
+                f"at least {SMALLEST_SIZE} and at most {LARGEST_SIZE}"
             )
         if min(self.std) <= 0.0:
             raise UsageError(f"pipeline: std is {self.std!r}; expected three positive numbers")

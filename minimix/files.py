@@ -12,17 +12,31 @@ from minimix.errors import OutputError, UsageError
 
 
 def check_free(path: Path, *, force: bool = False) -> None:
-    """Check that a result may be written to ``path``: it is no folder, and free or forced.
+    """Check that a result may be written to ``path``: an ordinary file's name, free or forced.
 
     Raises:
-        UsageError: it exists, or its folder does not.
+        UsageError: it exists, is no ordinary file (a folder, a device, a link), or its folder does
+            not exist.
     """
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file")
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+        raise UsageError(f"{path}: is a link or a device; name an ordinary file")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already; give --force (force=True) to replace it")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist; create it first")
+
+
+def check_apart(result: Path, *others: Path | None) -> None:
+    """Check that writing ``result`` replaces none of the other files of one command.
+
+    Raises:
+        UsageError: two names stand for one file.
+    """
+    for other in others:
+        if other is not None and other.resolve() == result.resolve():
+            raise UsageError(f"{result}: is also {other}, which it would replace; name another")
 
 
 @contextmanager

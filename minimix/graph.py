@@ -137,6 +137,18 @@ class Graph:
         assert isinstance(operator, Input)  # _check_ends has seen to it
         return operator
 
+    def check_input(self, shape: Shape) -> None:
+        """Check the shape of an array that the graph is to run on.
+
+        Raises:
+            GraphError: names the input, or the node that cannot take what comes of it.
+        """
+        if len(shape) != 4 or shape[3] != self.input.channels:
+            raise GraphError(
+                f"{self.nodes[0].name}: expected (N, H, W, {self.input.channels}), found {shape}"
+            )
+        self.infer(*shape[:3])
+
     def infer(self, batch: int, height: int, width: int) -> dict[str, TensorSpec]:
         """What every node produces, by name, for that many images of that size in pixels.
 

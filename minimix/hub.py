@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from minimix.errors import WeightsError
+from minimix.zoo import FAMILIES
 
 _TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights"
 
@@ -99,6 +100,13 @@ def locate(name_or_path: str | Path) -> Path:
         raise WeightsError(
             f"{text}: not embedded; fetch the released weights ({entry.size_bytes:,} bytes) and "
             f"convert them:\n{fetch_by_hand(entry)}"
+        )
+    if not text:
+        raise WeightsError(f"an empty model name; known: {', '.join(MODELS)}")
+    if text in FAMILIES:
+        raise WeightsError(
+            f"{text}: an architecture of which no weights are released; name your own model file, "
+            f"or one of {', '.join(MODELS)}"
         )
     path = Path(name_or_path)
     is_path = isinstance(name_or_path, Path) or any(c in text for c in {"/", os.sep})

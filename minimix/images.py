@@ -23,7 +23,6 @@ What ``open_image`` decides, so that every picture has one meaning:
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import warnings
@@ -40,6 +39,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from minimix.dialect import Pipeline
 from minimix.errors import InputError, UsageError
 from minimix.resize import CropPlan, cut, opencv_cubic, plan_crop, tensorflow_bilinear
+from minimix.streams import name_of, open_stream
 
 Exif = Literal["apply", "ignore"]
 Source = str | Path | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
@@ -155,8 +155,13 @@ def open_image(
         return _from_array(source, limit)
     if isinstance(source, Image.Image):
         return _decode(source, "PIL image", exif, limit)
-    name = _name(source)
-    with _stream(source, name) as stream:
+    if not isinstance(source, str | Path | bytes) and not hasattr(source, "read"):
+        raise InputError(
+            f"a picture is a path, bytes, a binary stream, a PIL image or a uint8 array; found "
+            f"{type(source).__name__}"
+        )
+    name = name_of(source)
+    with open_stream(source, name) as stream:
         return _decode(_read_header(stream, name, limit), name, exif, limit)
 
 
@@ -175,53 +180,6 @@ def pixel_limit(max_pixels: int | None = None) -> int:
     if not (value.isascii() and value.isdigit() and int(value) > 0):
         raise UsageError(f"{where} is {value!r}; expected a positive whole number of pixels")
     return int(value)
-
-
-def _name(source: str | Path | bytes | BinaryIO) -> str:
-    if isinstance(source, (str, Path)):
-        return str(source)
-    if isinstance(source, bytes):
-        return f"image of {len(source)} bytes"
-    return str(getattr(source, "name", "image stream"))
-
-
-@contextmanager
-def _stream(source: str | Path | bytes | BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Yield a seekable stream at its start; close it only if it was opened here."""
-    if isinstance(source, bytes):
-        yield _not_empty(io.BytesIO(source), name)
-    elif isinstance(source, (str, Path)):
-        with _open_file(Path(source), name) as file:
-            yield _not_empty(file, name)
-    else:
-        yield _not_empty(source, name)
-
-
-def _open_file(path: Path, name: str) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except IsADirectoryError as error:
-        raise InputError(
-            f"{name}: expected an image file, found a folder. Name the files in it"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{name}: cannot be opened: {reason}. Check its spelling and permissions"
-        ) from error
-
-
-def _not_empty(stream: BinaryIO, name: str) -> BinaryIO:
-    try:
-        seekable: BinaryIO = stream if stream.seekable() else io.BytesIO(stream.read())
-        seekable.seek(0)
-        empty = not seekable.read(1)
-        seekable.seek(0)
-    except OSError as error:
-        raise InputError(f"{name}: reading failed: {error}. Try again, or copy it first") from error
-    if empty:
-        raise InputError(f"{name}: the file is empty (0 bytes). Fetch or export it again")
-    return seekable
 
 
 @contextmanager

@@ -120,12 +120,18 @@ def _failed(name: str, why: str) -> Input:
 
 
 def _named(name: str, offline: bool) -> Iterator[Input]:
-    if _SCHEME.match(name):
+    if not name:
+        yield Input(name, _nothing)
+    elif _SCHEME.match(name):
         yield Input(name, partial(_fetch, name, offline))
     elif _is_folder(name):
         yield from _walk(name)
     else:
         yield Input(name, partial(_existing, name))
+
+
+def _nothing() -> Path:
+    raise InputError("an empty name; expected a file, folder, pattern or URL")
 
 
 def _is_folder(name: str) -> bool:

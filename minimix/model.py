@@ -10,24 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, overload
 
 import numpy as np
 
 from minimix import hub, images, weights
 from minimix.arrays import Array
-from minimix.errors import GraphError, UsageError
+from minimix.engine import EngineName, Observe, make_engine
+from minimix.errors import UsageError
 from minimix.graph import Graph, Node
 from minimix.images import Exif, Source
 from minimix.labels import top_k
 from minimix.operators import SqueezeExcite
 from minimix.ops import ACTIVATIONS, softmax, squeeze_excite_gates
 
-if TYPE_CHECKING:
-    from minimix.engine.reference import Observe, ReferenceEngine
-
 Several = list[Any] | tuple[Any, ...]
-EngineName = Literal["auto", "compiled", "reference"]
 
 
 @dataclass(frozen=True)
@@ -119,13 +116,19 @@ class Model:
     """
 
     def __init__(
-        self, file: weights.ModelFile, *, engine: EngineName = "auto", size: int | None = None
+        self,
+        file: weights.ModelFile,
+        *,
+        engine: EngineName = "auto",
+        size: int | None = None,
+        threads: int | None = None,
     ) -> None:
         self.file = file
         self.graph: Graph = file.graph
         self.pipeline = file.pipeline if size is None else file.pipeline.with_size(size)
         self.labels = file.labels
-        self.engine = _make_engine(engine, file)
+        self.threads = threads
+        self.engine = make_engine(engine, file.graph, file.params, threads=threads)
 
     @property
     def name(self) -> str:
@@ -144,7 +147,7 @@ class Model:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.file, self.engine.name, self.size)
+        return _restore, (self.file, self.engine.name, self.size, self.threads)
 
     def preprocess(self, images_: Source | Several, *, exif: Exif = "apply") -> Array:
         """One picture or a list of them -> (N, size, size, 3) float32, as the network expects.
@@ -167,8 +170,6 @@ class Model:
     def run(self, x: Array, observe: Observe | None = None) -> Array:
         """(N, H, W, 3) float -> (N, classes) logits; ``observe(node, array)`` sees every node."""
         x = np.ascontiguousarray(x, np.float32)
-        if x.ndim != 4:
-            raise GraphError(f"{self.name}: expected (N, H, W, 3), found {x.shape}")
         (logits,) = self.engine.run(x, observe)
         return logits
 
@@ -186,13 +187,19 @@ class Model:
         Raises:
             InputError: a picture is missing, unreadable or refused.
         """
+        if isinstance(images_, list | tuple) and not images_:
+            return []
         predictions = self.predictions(self(self.preprocess(images_)), top=top)
         return predictions if isinstance(images_, list | tuple) else predictions[0]
 
     def predictions(self, logits: Array, *, top: int = 5) -> list[Prediction]:
         """(N, classes) logits -> the best classes of each row."""
-        if top < 1:
-            raise UsageError(f"top is {top}; expected at least 1")
+        if not isinstance(top, int) or top < 1:
+            raise UsageError(f"top is {top!r}; expected a whole number from 1 up")
+        if logits.ndim != 2 or logits.shape[1] != len(self.labels):
+            raise UsageError(
+                f"logits of {logits.shape}; {self.name} has {len(self.labels)} classes"
+            )
         indices, values = top_k(softmax(logits), min(top, len(self.labels)))
         return [
             Prediction(
@@ -232,7 +239,8 @@ class Model:
             if node.name in kept:
                 inputs = tuple(alive[source] for source in node.inputs)
                 params = tuple(self.file.params[name] for name in self.graph.param_names[node.name])
-                trace.steps[node.name] = Step(node, inputs, array, params)
+                views = tuple(_read_only(source) for source in inputs)
+                trace.steps[node.name] = Step(node, views, _read_only(array), params)
             for source in node.inputs:
                 if self.graph.readers[source][-1] == node.name:
                     alive.pop(source, None)
@@ -241,15 +249,28 @@ class Model:
         yield trace
 
 
+def _read_only(array: Array) -> Array:
+    """Return a view that cannot be written to; the input among others is the caller's own."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def load(
-    name_or_path: str | Path, *, engine: EngineName = "auto", size: int | None = None
+    name_or_path: str | Path,
+    *,
+    engine: EngineName = "auto",
+    size: int | None = None,
+    threads: int | None = None,
 ) -> Model:
     """Load a model by name or from a file.
 
     Args:
         name_or_path: an embedded model's name, or the path of a minimix model file (.h5).
-        engine: ``reference`` (plain NumPy), ``compiled``, or ``auto`` for the best there is.
+        engine: ``reference`` (plain NumPy), ``compiled`` (for this machine), or ``auto``, which
+            is the reference engine.
         size: the input's side in pixels, in place of the file's own.
+        threads: of the compiled engine; by default one per core.
 
     Raises:
         WeightsError: the model is unknown, missing, damaged or too new.
@@ -258,7 +279,8 @@ def load(
     >>> load("mixnet-pocket")
     <minimix.Model mixnet-pocket (timm), 40 classes, 96 px, reference engine>
     """
-    return Model(weights.load(hub.locate(name_or_path)), engine=engine, size=size)
+    file = weights.load(hub.locate(name_or_path))
+    return Model(file, engine=engine, size=size, threads=threads)
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -270,15 +292,5 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in hub.MODELS if fnmatchcase(name, pattern)]
 
 
-def _restore(file: weights.ModelFile, engine: EngineName, size: int) -> Model:
-    return Model(file, engine=engine, size=size)
-
-
-def _make_engine(name: EngineName, file: weights.ModelFile) -> ReferenceEngine:
-    from minimix.engine.reference import ReferenceEngine
-
-    if name == "compiled":
-        raise UsageError("engine 'compiled' does not exist yet; use 'reference' or 'auto'")
-    if name not in ("auto", "reference"):
-        raise UsageError(f"engine {name!r}; known: auto, compiled, reference")
-    return ReferenceEngine(file.graph, file.params)
+def _restore(file: weights.ModelFile, engine: EngineName, size: int, threads: int | None) -> Model:
+    return Model(file, engine=engine, size=size, threads=threads)

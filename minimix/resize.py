@@ -62,6 +62,8 @@ def plan_crop(H: int, W: int, pipeline: Pipeline, max_pixels: int | None = None)
         problem = f"{pipeline.crop_fraction:g} of its short side is less than one pixel"
     elif max_pixels is not None and height * width > max_pixels:
         problem = f"resized it would be {width:,} x {height:,}, over the limit of {max_pixels:,}"
+        if max(H, W) < 2 * min(H, W):  # the size that was asked for, not the shape
+            raise InputError(f"{problem} pixels. Ask for a smaller size than {pipeline.size}")
     else:
         return plan
     raise InputError(

@@ -76,7 +76,7 @@ def _restore(values: dict[str, Any]) -> ModelFile:
     return ModelFile(**values)
 
 
-def save(path: Path, model: ModelFile, *, force: bool = False) -> None:
+def save(path: str | Path, model: ModelFile, *, force: bool = False) -> None:
     """Write a model file: to a temporary name beside it first, then renamed.
 
     Raises:
@@ -84,6 +84,7 @@ def save(path: Path, model: ModelFile, *, force: bool = False) -> None:
         WeightsError: the parameters are not those of the architecture, or overflow float16.
         OutputError: the folder cannot be written, or the disk is full.
     """
+    path = Path(path)
     if model.dtype not in DTYPES:
         raise UsageError(f"dtype {model.dtype!r}; known: {', '.join(DTYPES)}")
     graph = model.graph
@@ -130,7 +131,7 @@ def _as_stored(name: str, array: Array, dtype: str) -> Array:
     return stored
 
 
-def load(path: Path) -> ModelFile:
+def load(path: str | Path) -> ModelFile:
     """Read a model file and check it against the architecture that it names.
 
     Every parameter is present once, in its shape, finite and with its checksum, and nothing is
@@ -140,6 +141,7 @@ def load(path: Path) -> ModelFile:
         WeightsError: the file is missing, is no model file, needs a newer minimix, or is not
             what it says.
     """
+    path = Path(path)
     with _opened(path) as file:
         header = _read_header(path, file)
         try:
@@ -148,7 +150,7 @@ def load(path: Path) -> ModelFile:
             pipeline = Pipeline.from_json(header["pipeline"])
             labels = _labels(header["labels"])
             checksums = dict(header["checksums"])
-            provenance = dict(header["provenance"])
+            provenance = _provenance(header["provenance"])
             graph = build(architecture, dialect)
         except (WeightsError, GraphError) as error:
             raise WeightsError(f"{path}: {error}") from error
@@ -269,6 +271,7 @@ def _read_params(
             raise _damaged(path, f"{name}: the checksum does not match the data")
         dtypes.add(dataset.dtype.name)
         params[name] = stored.astype(np.float32, copy=False)
+        params[name].flags.writeable = False
     try:
         check_params(graph, params)
     except WeightsError as error:
@@ -280,6 +283,17 @@ def _labels(found: object) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
         raise TypeError("labels: expected a list of texts")
     return tuple(found)
+
+
+def _provenance(found: object) -> dict[str, Any]:
+    """Where the parameters come from, in the form that ``ModelFile`` describes."""
+    known = {"source": dict, "tensors": dict, "ignored": dict, "tool": str, "license": str}
+    if not isinstance(found, dict):
+        raise TypeError("provenance: expected an object")
+    for key, kind in known.items():
+        if not isinstance(found.get(key, kind()), kind):
+            raise TypeError(f"provenance: {key} is {found[key]!r}")
+    return dict(found)
 
 
 def _check_labels(

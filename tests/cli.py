@@ -21,10 +21,10 @@ class Outcome(NamedTuple):
     err: str
 
 
-def run(capsys, *argv):
+def run(capsys, *argv, entry=main):
     """Run in this process; the code that it would exit with, and what it wrote."""
     with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in argv])
+        entry([str(argument) for argument in argv])
     return Outcome(left.value.code, *capsys.readouterr())
 
 

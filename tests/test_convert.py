@@ -130,10 +130,10 @@ def test_class_names_that_do_not_fit_are_a_usage_error(
 @pytest.mark.parametrize(
     ("name", "requested", "dialect", "reason"),
     [
-        ("mixnet_s-a907afbc.pth", None, "timm", r"mixnet_\*"),
+        ("mixnet_s-mine.pth", None, "timm", r"mixnet_\*"),
         ("tf_mixnet_s-89d3354b.pth", None, "timm-tf", r"tf_mixnet_\*"),
         ("model.safetensors", "timm-tf", "timm-tf", "as asked for"),
-        ("mixnet_s-a907afbc.pth", "timm-tf", "timm-tf", "as asked for"),
+        ("mixnet_s-mine.pth", "timm-tf", "timm-tf", "as asked for"),
     ],
 )
 def test_the_dialect_is_asked_for_or_told_from_the_releases_name(
@@ -218,3 +218,17 @@ def test_an_output_that_exists_is_refused_before_anything_is_read(tmp_path: Path
         convert(tmp_path / "none.pth", out)
     convert(checkpoint(tmp_path), out, force=True)
     assert weights.load(out).architecture.name == "mixnet-s-custom"
+
+
+@needs_reference
+def test_a_release_whose_bytes_are_not_those_its_name_states_is_refused(tmp_path):
+    renamed = tmp_path / "mixnet_s-a907afbc.pth"
+    renamed.symlink_to(REFERENCE / "timm" / "mixnet_s.pth")
+    with pytest.raises(WeightsError, match="states a sha256 that begins with a907afbc"):
+        convert(renamed, tmp_path / "out.h5")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_an_unknown_architecture_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(UsageError, match="unknown architecture 'mixnet-q'"):
+        convert(tmp_path / "absent.pth", tmp_path / "out.h5", model="mixnet-q")

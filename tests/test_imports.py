@@ -36,7 +36,7 @@ ALLOWED = {
     "engine": {"arrays", "dialect", "errors", "fused", "geometry", "graph", "operators", "ops"}
     | {"params", "passes"},
     "resize": {"arrays", "dialect", "errors"},
-    "images": {"arrays", "dialect", "errors", "resize"},
+    "images": {"arrays", "dialect", "errors", "resize", "streams"},
     "labels": {"arrays", "dialect", "errors"},
     "weights": {"arrays", "dialect", "errors", "files", "graph", "params", "zoo"},
 }

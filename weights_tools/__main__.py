@@ -10,10 +10,10 @@ from math import prod
 from pathlib import Path
 from typing import NoReturn
 
-from minimix.cli import run_parser
+from minimix.cli import output, run_parser
 from minimix.cli.parser import CommandParser
 from minimix.errors import CheckError
-from minimix.files import check_free, replacing
+from minimix.files import check_apart, check_free, replacing
 from weights_tools.convert import TIMM_DIALECTS, Conversion, convert
 from weights_tools.inspect import Inspection, inspect
 from weights_tools.verify import Check, check_images, check_layers
@@ -103,30 +103,35 @@ def _add_verify(parser: CommandParser) -> None:
     command.set_defaults(run=_verify)
 
 
+def _say(line: str) -> None:
+    # Names come out of files that strangers wrote.
+    output.write("\n".join(output.printable(part) for part in line.split("\n")) + "\n")
+
+
 def _inspect(arguments: argparse.Namespace) -> int:
     found = inspect(arguments.file)
     if arguments.format == "json":
-        print(json.dumps({"schema_version": 1, **asdict(found)}, indent=2))
+        output.write_json({"schema_version": 1, **asdict(found)})
     else:
         _print_inspection(found)
     return 0
 
 
 def _print_inspection(found: Inspection) -> None:
-    print(f"{found.path}: {found.container}, {found.size_bytes:,} bytes")
-    print(f"sha256 {found.sha256}")
+    _say(f"{found.path}: {found.container}, {found.size_bytes:,} bytes")
+    _say(f"sha256 {found.sha256}")
     for name, value in found.metadata.items():
-        print(f"{name}: {value}")
+        _say(f"{name}: {value}")
     if found.refused:
-        print(f"refused globals: {', '.join(found.refused)}")
+        _say(f"refused globals: {', '.join(found.refused)}")
     if found.architecture:
-        print(f"{found.architecture}, {found.num_classes} classes, dialect {found.dialect}")
+        _say(f"{found.architecture}, {found.num_classes} classes, dialect {found.dialect}")
     if found.problem:
-        print(f"not recognised: {found.problem}")
+        _say(f"not recognised: {found.problem}")
     if not found.tensors:
         return
     width = max(len(tensor.name) for tensor in found.tensors)
-    print(
+    _say(
         f"\n{'tensor':{width}}  {'shape':>18} {'dtype':>8} {'mean':>10} {'std':>10} "
         f"{'min':>10} {'max':>10} {'crc32':>8}"
     )
@@ -136,15 +141,14 @@ def _print_inspection(found: Inspection) -> None:
         numbers = " ".join(f"{value:10.4g}" for value in values)
         bad = prod(tensor.shape) - tensor.finite
         note = f"  {bad} not finite" if bad else ""
-        print(
-            f"{tensor.name:{width}}  {shape:>18} {tensor.dtype:>8} {numbers} {tensor.crc32}{note}"
-        )
-    print(f"\n{len(found.tensors)} tensors")
+        _say(f"{tensor.name:{width}}  {shape:>18} {tensor.dtype:>8} {numbers} {tensor.crc32}{note}")
+    _say(f"\n{len(found.tensors)} tensors")
 
 
 def _convert(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         check_free(arguments.report, force=arguments.force)
+        check_apart(arguments.report, arguments.out, arguments.file, arguments.labels)
     conversion = convert(
         arguments.file,
         arguments.out,
@@ -157,9 +161,9 @@ def _convert(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         _write_report(conversion, arguments.report, arguments.force)
     model, mapped = conversion.model, conversion.mapped
-    print(f"{arguments.out}: {model.architecture.name}, {model.architecture.num_classes} classes")
-    print(f"dialect {model.dialect.name}, {conversion.dialect_reason}")
-    print(f"{len(mapped.params)} parameters filled, {len(mapped.ignored)} tensors ignored")
+    _say(f"{arguments.out}: {model.architecture.name}, {model.architecture.num_classes} classes")
+    _say(f"dialect {model.dialect.name}, {conversion.dialect_reason}")
+    _say(f"{len(mapped.params)} parameters filled, {len(mapped.ignored)} tensors ignored")
     return 0
 
 
@@ -179,7 +183,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         checks += check_images(model, arguments.against, arguments.images)
     if arguments.format == "json":
         rows = [asdict(check) | {"ok": check.ok} for check in checks]
-        print(json.dumps({"schema_version": 1, "model": model.name, "checks": rows}, indent=2))
+        output.write_json({"schema_version": 1, "model": model.name, "checks": rows})
     else:
         _print_checks(checks)
     failed = [check.name for check in checks if not check.ok]
@@ -193,10 +197,10 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _print_checks(checks: list[Check]) -> None:
     width = max(len(check.name) for check in checks)
-    print(f"{'':{width}}  largest difference      budget")
+    _say(f"{'':{width}}  largest difference      budget")
     for check in checks:
         verdict = "ok" if check.ok else "OVER"
-        print(f"{check.name:{width}}  {check.largest:18.2e} {check.budget:11.0e}  {verdict}")
+        _say(f"{check.name:{width}}  {check.largest:18.2e} {check.budget:11.0e}  {verdict}")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -12,15 +12,18 @@ import minimix
 from minimix import weights
 from minimix.dialect import DIALECTS, PIPELINES, Dialect
 from minimix.errors import UsageError, WeightsError
-from minimix.files import check_free
+from minimix.files import check_apart, check_free
 from minimix.labels import imagenet_classes
 from minimix.weights import ModelFile
+from minimix.zoo import FAMILIES
 from weights_tools import readers
 from weights_tools.mappings import timm
 from weights_tools.mappings.mapped import Mapped
 from weights_tools.readers.checkpoint import Checkpoint
 
 TIMM_DIALECTS = ("timm", "timm-tf")
+
+LICENSE = "Apache-2.0, as timm releases its weights; trained on ImageNet"
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,32 @@ def choose_dialect(checkpoint: Checkpoint, requested: str | None) -> tuple[Diale
     return DIALECTS[name], f"from the release's name, {match[0]}*"
 
 
+def check_release_name(checkpoint: Checkpoint) -> None:
+    """Check a release against the first digits of the SHA-256 that its own name states.
+
+    Raises:
+        WeightsError: the file is not the one that was released under this name.
+    """
+    stated = re.search(r"-([0-9a-f]{8})\.(?:pth|safetensors)$", checkpoint.path.name)
+    if stated and not checkpoint.sha256.startswith(stated[1]):
+        raise WeightsError(
+            f"{checkpoint.path}: its name states a sha256 that begins with {stated[1]}, the file's "
+            f"begins with {checkpoint.sha256[:8]}. It is damaged or another file: download it again"
+        )
+
+
 def _labels(num_classes: int, labels: Path | None) -> tuple[str, ...]:
     if labels is not None:
         try:
-            lines = tuple(labels.read_text(encoding="utf-8").splitlines())
+            # utf-8-sig: some editors begin a file with a mark that is no part of the first name.
+            lines = tuple(labels.read_text(encoding="utf-8-sig").splitlines())
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{labels}: cannot be read as UTF-8 text: {error}") from error
         if len(lines) != num_classes:
             raise UsageError(f"{labels}: {len(lines)} lines for {num_classes} classes")
+        for n, line in enumerate(lines, 1):
+            if not line.strip():
+                raise UsageError(f"{labels}: line {n} is blank; expected a class name a line")
         return lines
     if num_classes == 1000:
         return imagenet_classes()
@@ -83,6 +104,7 @@ def _provenance(checkpoint: Checkpoint, mapped: Mapped) -> dict[str, object]:
             "sha256": checkpoint.sha256,
         },
         "tool": f"minimix {minimix.__version__}",
+        "license": LICENSE,
         "tensors": {name: list(sources) for name, sources in mapped.sources.items()},
         "ignored": mapped.ignored,
     }
@@ -108,7 +130,10 @@ def read_model(
         WeightsError: the file is unreadable, refused, or no MixNet of a known origin.
         UsageError: the dialect or the labels do not fit.
     """
+    if model is not None and model not in FAMILIES:
+        raise UsageError(f"unknown architecture {model!r}; known: {', '.join(FAMILIES)}")
     checkpoint = readers.read(path)
+    check_release_name(checkpoint)
     if not timm.matches(checkpoint.tensors):
         first = ", ".join(list(checkpoint.tensors)[:3]) or "none"
         raise WeightsError(
@@ -132,6 +157,12 @@ def read_model(
     return Conversion(file, mapped, reason)
 
 
+def _origin(message: str, mapped: Mapped) -> str:
+    """Say which source tensor an error about one of our parameters is about."""
+    sources = mapped.sources.get(message.partition(":")[0])
+    return f" (in the file: {', '.join(sources)})" if sources else ""
+
+
 def convert(
     path: Path,
     out: Path,
@@ -150,9 +181,10 @@ def convert(
         OutputError: ``out`` cannot be written.
     """
     check_free(out, force=force)
+    check_apart(out, path, labels)
     conversion = read_model(path, model=model, dialect=dialect, dtype=dtype, labels=labels)
     try:
         weights.save(out, conversion.model, force=force)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
+        raise WeightsError(f"{path}: {error}{_origin(str(error), conversion.mapped)}") from error
     return conversion

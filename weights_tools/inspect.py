@@ -93,7 +93,12 @@ def _summaries(tensors: Mapping[str, NDArray[Any]]) -> tuple[TensorSummary, ...]
 def _inspect_model(path: Path) -> Inspection:
     source = open_source(path)
     model = weights.load(path)
-    provenance = {k: str(v) for k, v in model.provenance.items() if k not in ("tensors", "ignored")}
+    provenance = {
+        f"{key} {inner}" if inner else key: str(value)
+        for key, entry in model.provenance.items()
+        if key not in ("tensors", "ignored")
+        for inner, value in (entry.items() if isinstance(entry, dict) else [("", entry)])
+    }
     return Inspection(
         path=str(path),
         container="minimix model (hdf5)",

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from minimix.arrays import Array
-from minimix.errors import InputError, WeightsError
+from minimix.errors import GraphError, InputError, WeightsError
 from minimix.graph import Graph
 from minimix.model import Model
 from minimix.tolerances import RECORDED_LAYER, RECORDED_LOGITS
@@ -81,6 +81,9 @@ def _check_shapes(path: Path, recording: dict[str, np.ndarray]) -> None:
             raise WeightsError(
                 f"{path}: {key} is {shapes[key]}; expected {dimensions} dimensions, none empty"
             )
+        kinds = {"images": "U", "layers": "U", "layer_sample_idx": "iu"}.get(key, "f")
+        if recording[key].dtype.kind not in kinds:
+            raise WeightsError(f"{path}: {key} is of type {recording[key].dtype}")
     layers, count, samples = shapes["layer_sample_val"]
     expected = {
         "inputs": (count, *shapes["inputs"][1:]),
@@ -122,6 +125,10 @@ def check_layers(model: Model, path: Path) -> list[Check]:
             f"classes; {model.name} has {len(layers)} and {len(model.labels)}"
         )
     checks = []
+    try:
+        model.graph.infer(*x.shape[:3])
+    except GraphError as error:
+        raise WeightsError(f"{path}: inputs is {inputs.shape}: {error}") from error
     with model.trace(x, keep=layers) as trace:
         for n, layer in enumerate(layers):
             ours = _in_layout(trace[layer].output, channels_first)

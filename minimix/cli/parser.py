@@ -199,6 +199,8 @@ def parse(parser: CommandParser, argv: Sequence[str]) -> argparse.Namespace:
         parser, rest = parser.commands[rest[0]], rest[1:]
     if not parser.commands:
         namespace, unknown = parser.parse_known_intermixed_args(rest)
+    elif rest and rest[0].startswith("-") and rest[0] not in parser._option_string_actions:
+        parser.refuse(rest)
     elif rest:
         namespace, unknown = parser.parse_known_args(rest)
     else:

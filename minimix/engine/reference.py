@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from minimix.graph import Graph, Node
+from minimix.engine import Observe
+from minimix.graph import Graph
 from minimix.ops import Array, run_operator
 from minimix.params import Params, check_shapes
-
-Observe = Callable[[Node, Array], None]
-"""Called with each node and the array it produced, in the order of execution."""
 
 
 class ReferenceEngine:
@@ -43,8 +39,7 @@ class ReferenceEngine:
         Raises:
             GraphError: the picture's shape is none that the graph takes.
         """
-        self.graph.input.output_shape(x.shape)
-        self.graph.infer(*x.shape[:3])
+        self.graph.check_input(x.shape)
         alive: dict[str, Array] = {}
         for node in self.graph:
             if node.inputs:

@@ -56,38 +56,38 @@ __all__ = [
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": relu, "swish": swish}
 """The activation functions by the name that graphs use."""
 
-Params = Sequence[Array]
+Arrays = Sequence[Array]
 
 
-def _finished(y: Array, op: Conv | MixConv | Pointwise, bias: Params) -> Array:
+def _finished(y: Array, op: Conv | MixConv | Pointwise, bias: Arrays) -> Array:
     y = y + bias[0] if bias else y
     return ACTIVATIONS[op.activation](y) if op.activation else y
 
 
-def _conv(op: Conv, params: Params, x: Array) -> Array:
+def _conv(op: Conv, params: Arrays, x: Array) -> Array:
     weight, *bias = params
     return _finished(conv2d(x, weight, stride=op.stride, padding=op.padding), op, bias)
 
 
-def _pointwise(op: Pointwise, params: Params, x: Array) -> Array:
+def _pointwise(op: Pointwise, params: Arrays, x: Array) -> Array:
     return _finished(pointwise(x, params[: op.groups]), op, params[op.groups :])
 
 
-def _mixconv(op: MixConv, params: Params, x: Array) -> Array:
+def _mixconv(op: MixConv, params: Arrays, x: Array) -> Array:
     groups = len(op.kernel_sizes)
     y = mixconv(x, params[:groups], stride=op.stride, padding=op.padding, dilations=op.dilations)
     return _finished(y, op, params[groups:])
 
 
-def _gates(op: SqueezeExcite, params: Params, x: Array) -> Array:
+def _gates(op: SqueezeExcite, params: Arrays, x: Array) -> Array:
     return squeeze_excite_gates(x, *params, activation=ACTIVATIONS[op.activation])
 
 
-def _squeeze_excite(op: SqueezeExcite, params: Params, x: Array) -> Array:
+def _squeeze_excite(op: SqueezeExcite, params: Arrays, x: Array) -> Array:
     return squeeze_excite(x, *params, activation=ACTIVATIONS[op.activation])
 
 
-def _fused_pointwise(op: FusedPointwise, params: Params, x: Array, *more: Array) -> Array:
+def _fused_pointwise(op: FusedPointwise, params: Arrays, x: Array, *more: Array) -> Array:
     others = list(more)
     y = _pointwise(op, params, x * others.pop(0)[:, None, None, :] if op.gated else x)
     y = y + others.pop(0) if op.residual else y
@@ -110,12 +110,11 @@ OPS: dict[type[Operator], Callable[..., Array]] = {
 """Operator -> function of (operator, its parameters in the order of ``param_shapes``, inputs)."""
 
 
-def run_operator(op: Operator, params: Params, *inputs: Array) -> Array:
+def run_operator(op: Operator, params: Arrays, *inputs: Array) -> Array:
     """Compute one operator of a graph.
 
     >>> import numpy as np
     >>> run_operator(Activation("relu"), (), np.array([-1.0, 1.0], np.float32))
     array([0., 1.], dtype=float32)
     """
-    y = OPS[type(op)](op, params, *inputs)
-    return y
+    return OPS[type(op)](op, params, *inputs)

@@ -45,7 +45,15 @@ def _shifts(
             yield di, dj, padded[:, rows, columns]
 
 
-def _check_kernel(operator: str, weight: Array, padding: Padding, dilation: int = 1) -> None:
+def _check_kernel(
+    operator: str, x: Array, weight: Array, stride: int, padding: Padding, dilation: int = 1
+) -> None:
+    if x.ndim != 4 or x.dtype.kind != "f":
+        raise GraphError(
+            f"{operator}: expected floating point (N, H, W, C), found {x.dtype} {x.shape}"
+        )
+    if stride < 1 or dilation < 1:
+        raise GraphError(f"{operator}: stride {stride}, dilation {dilation}; expected 1 or more")
     rows, columns = weight.shape[:2]
     if rows != columns:
         raise GraphError(f"{operator}: a kernel of {rows}x{columns}; expected a square one")
@@ -70,7 +78,7 @@ def conv2d(x: Array, weight: Array, *, stride: int = 1, padding: Padding = "symm
            [12., 18., 18., 12.]], dtype=float32)
     """
     K, _, Cin, Cout = weight.shape
-    _check_kernel("conv2d", weight, padding)
+    _check_kernel("conv2d", x, weight, stride, padding)
     if x.shape[-1] != Cin:
         raise GraphError(f"conv2d: weights for {Cin} channels, the picture has {x.shape[-1]}")
     views = [view for _, _, view in _shifts(x, K, stride, padding, 1)]
@@ -103,7 +111,7 @@ def depthwise(
     array([1., 3., 6., 5.], dtype=float32)
     """
     K, _, C = weight.shape
-    _check_kernel("depthwise", weight, padding, dilation)
+    _check_kernel("depthwise", x, weight, stride, padding, dilation)
     if x.shape[-1] != C:
         raise GraphError(f"depthwise: weights for {C} channels, the picture has {x.shape[-1]}")
     N, H, W, _ = x.shape

@@ -1,0 +1,1 @@
+"""The compiled engine's kernels; files mirror ``minimix.ops`` by name."""
