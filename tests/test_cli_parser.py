@@ -92,12 +92,12 @@ def test_every_error_of_minimix_exits_with_its_own_code(capsys, monkeypatch, err
     def fail(*_):
         raise error("what is wrong")
 
-    monkeypatch.setattr("minimix.cli.parser.build_parser", fail)
+    monkeypatch.setattr("minimix.cli.build_parser", fail)
     assert run(capsys, "doctor") == (code, "", "error: what is wrong\n")
 
 
 def test_any_other_exception_is_a_bug_with_a_traceback(capsys, monkeypatch):
-    monkeypatch.setattr("minimix.cli.parser.build_parser", lambda: 1 / 0)
+    monkeypatch.setattr("minimix.cli.build_parser", lambda: 1 / 0)
     code, _, err = run(capsys, "doctor")
     assert code == 1
     assert "ZeroDivisionError" in err and "this is a bug in minimix" in err
@@ -107,7 +107,7 @@ def test_ctrl_c_exits_with_130(capsys, monkeypatch):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("minimix.cli.parser.build_parser", interrupt)
+    monkeypatch.setattr("minimix.cli.build_parser", interrupt)
     assert run(capsys, "doctor").code == 130
 
 

@@ -131,7 +131,7 @@ def test_class_names_that_do_not_fit_are_a_usage_error(
     ("name", "requested", "dialect", "reason"),
     [
         ("mixnet_s-mine.pth", None, "timm", r"mixnet_\*"),
-        ("tf_mixnet_s-89d3354b.pth", None, "timm-tf", r"tf_mixnet_\*"),
+        ("tf_mixnet_s-mine.pth", None, "timm-tf", r"tf_mixnet_\*"),
         ("model.safetensors", "timm-tf", "timm-tf", "as asked for"),
         ("mixnet_s-mine.pth", "timm-tf", "timm-tf", "as asked for"),
     ],

@@ -113,7 +113,7 @@ def test_outputs_come_in_the_order_in_which_they_are_named():
 
 
 WRONG_SHAPES = [
-    ((4, 4, 2), r"expected \(N, H, W, C\), found \(4, 4, 2\)"),
+    ((4, 4, 2), r"image: expected \(N, H, W, 2\), found \(4, 4, 2\)"),
     ((1, 2, 4, 4), r"expected \(N, H, W, 2\)"),
     ((1, 4, 4, 3), r"expected \(N, H, W, 2\)"),
     ((1, 3, 4, 2), r"at least 4 px; found \(1, 3, 4, 2\)"),

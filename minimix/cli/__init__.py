@@ -32,7 +32,7 @@ def run_parser(build: Callable[[], CommandParser], argv: Sequence[str] | None = 
     output.escape_what_cannot_be_encoded()
     try:
         with _sigterm_raises():
-            code = _run(build(), sys.argv[1:] if argv is None else argv)
+            code = _run(build, sys.argv[1:] if argv is None else argv)
             output.flush()
     except _Terminated:
         code = TERMINATED
@@ -48,9 +48,9 @@ def run_parser(build: Callable[[], CommandParser], argv: Sequence[str] | None = 
     sys.exit(code)
 
 
-def _run(parser: CommandParser, argv: Sequence[str]) -> int:
+def _run(build: Callable[[], CommandParser], argv: Sequence[str]) -> int:
     try:
-        arguments = parse(parser, argv)
+        arguments = parse(build(), argv)
         code: int = arguments.run(arguments)
     except SystemExit as left:  # argparse, after --help or an error
         return left.code if isinstance(left.code, int) else 0
