@@ -159,6 +159,10 @@ class Model:
         opened = [images.open_image(source, exif=exif) for source in sources]
         return images.preprocess(opened, self.pipeline)
 
+    def prepare(self) -> None:
+        """Plan and compile for the model's input size now, rather than at the first picture."""
+        self.engine.prepare(self.size, self.size)
+
     def __call__(self, x: Array) -> Array:
         """(N, H, W, 3) float -> (N, classes) logits.  Any size from 32 px up.
 
@@ -267,8 +271,8 @@ def load(
 
     Args:
         name_or_path: an embedded model's name, or the path of a minimix model file (.h5).
-        engine: ``reference`` (plain NumPy), ``compiled`` (for this machine), or ``auto``, which
-            is the reference engine.
+        engine: ``reference`` (plain NumPy), ``compiled`` (for this machine), or ``auto``:
+            compiled where Numba is installed, else reference.
         size: the input's side in pixels, in place of the file's own.
         threads: of the compiled engine; by default one per core.
 
@@ -276,7 +280,7 @@ def load(
         WeightsError: the model is unknown, missing, damaged or too new.
         UsageError: the size or the engine cannot be used.
 
-    >>> load("mixnet-pocket")
+    >>> load("mixnet-pocket", engine="reference")
     <minimix.Model mixnet-pocket (timm), 40 classes, 96 px, reference engine>
     """
     file = weights.load(hub.locate(name_or_path))

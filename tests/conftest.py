@@ -40,3 +40,11 @@ def tiny_model(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "tiny.h5"
     weights.save(path, file)
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory):
+    """One folder of compiled kernels for all tests, processes that they start included."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIMIX_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield

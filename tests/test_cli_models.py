@@ -91,7 +91,7 @@ def test_a_self_test_that_fails_is_exit_code_5(capsys, embedded, monkeypatch):
     monkeypatch.setattr("minimix.tolerances.SAME_NETWORK", -1.0)
     code, out, err = run(capsys, "doctor")
     assert code == 5 and "FAILED" in out
-    assert err.startswith("error: self-test: raw and optimised mixnet-pocket differ by")
+    assert err.startswith("error: self-test: reference and compiled mixnet-pocket differ by")
 
 
 def test_a_missing_model_is_reported_after_everything_else(capsys, monkeypatch, tmp_path):

@@ -41,7 +41,7 @@ def tiny_file():
 
 @pytest.fixture(scope="module")
 def net():
-    return Model(tiny_file())
+    return Model(tiny_file(), engine="reference")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""``python -m weights_tools``: inspect, convert, verify.  Only this file prints or exits here."""
+"""``python -m weights_tools``: inspect, convert, verify, export.  Only here is printed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from minimix.cli import output, run_parser
-from minimix.cli.parser import CommandParser
+from minimix.cli.parser import CommandParser, positive_int
 from minimix.errors import CheckError
 from minimix.files import check_apart, check_free, replacing
 from weights_tools.convert import TIMM_DIALECTS, Conversion, convert
+from weights_tools.export_onnx import export
 from weights_tools.inspect import Inspection, inspect
 from weights_tools.verify import Check, check_images, check_layers
 
@@ -24,7 +25,8 @@ executed.
 
   python -m weights_tools inspect mixnet_s-a907afbc.pth
   python -m weights_tools convert mixnet_s-a907afbc.pth -o mixnet-s.h5
-  python -m weights_tools verify mixnet-s.h5 --against mixnet_s_ref.npz"""
+  python -m weights_tools verify mixnet-s.h5 --against mixnet_s_ref.npz
+  python -m weights_tools export mixnet-s.h5 -o mixnet-s.onnx"""
 
 
 def _parser() -> CommandParser:
@@ -39,6 +41,7 @@ def _parser() -> CommandParser:
     _add_inspect(parser)
     _add_convert(parser)
     _add_verify(parser)
+    _add_export(parser)
     return parser
 
 
@@ -101,6 +104,24 @@ def _add_verify(parser: CommandParser) -> None:
     )
     command.add_argument("--format", choices=("table", "json"), default="table")
     command.set_defaults(run=_verify)
+
+
+def _add_export(parser: CommandParser) -> None:
+    command = parser.add_command(
+        "export",
+        "FILE -o OUT.onnx [options]",
+        "write a model file as ONNX, for other runtimes",
+        "python -m weights_tools export mixnet-s.h5 -o mixnet-s.onnx",
+    )
+    command.add_argument("file", type=Path, metavar="FILE", help="a minimix model file")
+    command.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT.onnx", help="the file to write"
+    )
+    command.add_argument(
+        "--size", type=positive_int, metavar="PX", help="side of the input, if not the model's own"
+    )
+    command.add_argument("--force", action="store_true", help="replace an existing file")
+    command.set_defaults(run=_export)
 
 
 def _say(line: str) -> None:
@@ -201,6 +222,17 @@ def _print_checks(checks: list[Check]) -> None:
     for check in checks:
         verdict = "ok" if check.ok else "OVER"
         _say(f"{check.name:{width}}  {check.largest:18.2e} {check.budget:11.0e}  {verdict}")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    made = export(arguments.file, arguments.out, size=arguments.size, force=arguments.force)
+    (image,) = made.graph.input
+    sides = [axis.dim_param or str(axis.dim_value) for axis in image.type.tensor_type.shape.dim]
+    _say(
+        f"{arguments.out}: {made.graph.name}, {len(made.graph.node)} nodes, opset "
+        f"{made.opset_import[0].version}, input {image.name} ({', '.join(sides)})"
+    )
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -9,9 +9,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from minimix.cli import output
-from minimix.cli.parser import CommandParser, add_format, add_model, positive_int
+from minimix.cli.parser import CommandParser, add_format, add_model, add_threads, positive_int
 from minimix.cli.predictions import Row, make_writer
-from minimix.cli.progress import progress
+from minimix.cli.progress import note_compilation, progress
 from minimix.errors import InputError, UsageError
 from minimix.inputs import Input, count_inputs, find_inputs
 
@@ -53,7 +53,7 @@ def add_command(parser: CommandParser) -> None:
         "--engine",
         choices=("auto", "compiled", "reference"),
         default="auto",
-        help="what computes; auto is the best there is",
+        help="what computes; auto is compiled where Numba is installed",
     )
     command.add_argument(
         "--exif",
@@ -68,6 +68,7 @@ def add_command(parser: CommandParser) -> None:
         metavar="N",
         help="pictures computed together (default: 16)",
     )
+    add_threads(command)
     command.add_argument("--offline", action="store_true", help="refuse URLs")
     command.add_argument("-q", "--quiet", action="store_true", help="no notes, no progress")
     command.add_argument(
@@ -84,7 +85,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("standard input cannot be both a picture (-) and a list (--from-file -)")
     from minimix.model import load  # brings NumPy and h5py
 
-    model = load(arguments.model, engine=arguments.engine, size=arguments.size)
+    model = load(
+        arguments.model,
+        engine=arguments.engine,
+        size=arguments.size,
+        threads=arguments.threads,
+    )
+    if model.engine.name == "compiled" and not arguments.quiet:
+        note_compilation()
+    model.prepare()
     if arguments.verbose:
         output.note(_describe_pipeline(model, arguments.exif))
     found = find_inputs(arguments.inputs, listed=arguments.from_file, offline=arguments.offline)

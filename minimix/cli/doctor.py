@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from minimix import __version__, inputs
+from minimix.cachedir import cache_folder
 from minimix.cli import output
+from minimix.cli.machine import cpu_name, package_version
 from minimix.cli.parser import CommandParser, add_format
+from minimix.cores import THREADS_VARIABLE, available_cores
 from minimix.errors import CheckError, MinimixError
 
 SCHEMA_VERSION = 1
@@ -40,6 +42,7 @@ _SHOWN_FEATURES = (
 _VARIABLES = {
     "MINIMIX_CACHE_DIR": "the cache folder",
     inputs.OFFLINE_VARIABLE: "forbids the network unless empty or 0",
+    THREADS_VARIABLE: "threads of the compiled engine",
     "MINIMIX_MAX_PIXELS": "largest picture that is opened, in pixels",
     "NO_COLOR": "no colour",
     "FORCE_COLOR": "colour without a terminal too",
@@ -69,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = {
         "versions": _versions(),
         "processor": _processor(),
-        "cache folder": {"path": str(cache_folder())},
+        "cache folder": {"path": _folder()},
         "environment": {name: os.environ.get(name) for name in _VARIABLES},
         "self-test": self_test,
     }
@@ -95,28 +98,19 @@ def _versions() -> dict[str, str]:
             "python": f"{platform.python_version()} ({sys.executable})",
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         }
-        | {package: _version(package) for package in packages}
+        | {package: package_version(package) for package in packages}
         | {"HDF5": h5py.version.hdf5_version}
     )
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version  # slow to import
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _processor() -> dict[str, Any]:
     features = _cpu_features()
     lanes = next((n for name, n in _FLOAT_LANES.items() if name in features), None)
     return {
-        "name": _cpu_name(),
+        "name": cpu_name(),
         "features": [name for name in _SHOWN_FEATURES if name in features],
         "float32 per vector": lanes,
-        "cores available": _cores(),
+        "cores available": available_cores(),
     }
 
 
@@ -133,40 +127,18 @@ def _cpu_features() -> frozenset[str]:
     return frozenset()
 
 
-def _cpu_name() -> str:
-    import platform
-
-    listing = Path("/proc/cpuinfo")  # Linux; others answer through platform
-    if listing.is_file():
-        for line in listing.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """Cores that this process may use, which can be fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: MINIMIX_CACHE_DIR, or the platform's folder.  Not created."""
-    if os.environ.get("MINIMIX_CACHE_DIR"):
-        return Path(os.environ["MINIMIX_CACHE_DIR"])
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData/Local") / "minimix" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/minimix"
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    return (Path(xdg) if xdg else Path.home() / ".cache") / "minimix"
+def _folder() -> str:
+    """The cache folder, or why there is none."""
+    try:
+        return str(cache_folder())
+    except RuntimeError as error:
+        return f"none: {error}"
 
 
 def _self_test() -> dict[str, Any]:
-    """Run the embedded model raw and optimised on a packaged picture; the logits must agree.
+    """Run the embedded model on a packaged picture, on both engines; the logits must agree.
+
+    Without Numba the second is the reference engine too, on the optimised graph.
 
     Raises:
         CheckError: they differ by more than the budget.
@@ -176,7 +148,7 @@ def _self_test() -> dict[str, Any]:
 
     import numpy as np
 
-    from minimix.engine.reference import ReferenceEngine
+    from minimix.engine import has_numba, make_engine
     from minimix.model import load
     from minimix.passes import optimize
     from minimix.tolerances import SAME_NETWORK
@@ -185,17 +157,23 @@ def _self_test() -> dict[str, Any]:
     picture = files("minimix") / "data" / "pictures" / "giant panda" / "1.png"
     x = model.preprocess(picture.read_bytes())
     raw = model(x)
-    (optimized,) = ReferenceEngine(*optimize(model.graph, model.file.params)).run(x)
-    difference = float(np.abs(raw - optimized).max() / np.abs(raw).max())
+    other = "compiled" if has_numba() else "optimised"
+    if other == "compiled":
+        engine = make_engine("compiled", model.graph, model.file.params)
+    else:
+        engine = make_engine("reference", *optimize(model.graph, model.file.params))
+    (logits,) = engine.run(x)
+    difference = float(np.abs(raw - logits).max() / np.abs(raw).max())
     if not difference <= SAME_NETWORK:  # a NaN fails too
         raise CheckError(
-            f"self-test: raw and optimised {MODEL} differ by {difference:.2g} of the largest "
+            f"self-test: reference and {other} {MODEL} differ by {difference:.2g} of the largest "
             f"logit; expected at most {SAME_NETWORK:g}. Please report it with this output"
         )
     (prediction,) = model.predictions(raw, top=1)
     return {
         "ok": True,
         "model": MODEL,
+        "compared": f"reference and {other}",
         "difference": difference,
         "budget": SAME_NETWORK,
         "prediction": prediction.label,

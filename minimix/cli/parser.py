@@ -149,6 +149,16 @@ def add_model(parser: CommandParser, what: str = "NAME|PATH") -> None:
     )
 
 
+def add_threads(parser: CommandParser) -> None:
+    """Add --threads."""
+    parser.add_argument(
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="threads of the compiled engine (default: MINIMIX_THREADS, else one per core)",
+    )
+
+
 def add_format(parser: CommandParser, *formats: str) -> None:
     """Add --format, whose first value is the default, and --color."""
     parser.add_argument(
@@ -165,7 +175,7 @@ def add_format(parser: CommandParser, *formats: str) -> None:
 def build_parser() -> CommandParser:
     """Return the parser of the whole command line; each command adds itself."""
     from minimix import __version__
-    from minimix.cli import classify, completion, doctor, models, summary
+    from minimix.cli import bench, classify, completion, doctor, models, summary, warmup
 
     parser = CommandParser(
         prog="minimix",
@@ -176,7 +186,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"minimix {__version__}")
     parser.nest()
-    for module in (classify, summary, models, doctor, completion):
+    for module in (classify, summary, bench, models, warmup, doctor, completion):
         module.add_command(parser)
     return parser
 

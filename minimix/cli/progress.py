@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
+
+from minimix.cli import output
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -53,3 +55,38 @@ def progress(wanted: bool, total: int | None) -> Iterator[Progress]:
         redirect_stderr=False,
     ) as bar:
         yield Progress(bar, total)
+
+
+def note_compilation() -> None:
+    """Have a note written if the compiled engine must compile before it can run."""
+    from minimix.engine import watch_compilation
+
+    told = False
+
+    def tell(left: int) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            output.note(f"compiling {left} kernels for this machine, once ...")
+
+    watch_compilation(tell)
+
+
+@contextmanager
+def compilation_bar() -> Iterator[None]:
+    """Show a bar while kernels are compiled, if standard error is a terminal."""
+    from minimix.engine import watch_compilation
+
+    with ExitStack() as stack:
+        bar: Progress | None = None
+
+        def show(left: int) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = stack.enter_context(progress(True, left))
+            else:
+                bar.advance(1)
+
+        watch_compilation(show)
+        stack.callback(watch_compilation, None)
+        yield

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from minimix.cli import output
 from minimix.cli.output import Screen
-from minimix.cli.parser import CommandParser, add_format, add_model, positive_int
+from minimix.cli.parser import CommandParser, add_format, add_model, add_threads, positive_int
 
 if TYPE_CHECKING:
+    from minimix.dialect import Dialect
     from minimix.graph import Graph, Node
+    from minimix.zoo import Architecture
 
 SCHEMA_VERSION = 1
 HOW_COUNTED = (
@@ -25,6 +27,7 @@ _EXAMPLES = """
 minimix summary                          every node of the embedded model
 minimix summary --model mixnet-s --blocks
 minimix summary --model mixnet-l --size 320 --format csv
+minimix summary --model mixnet-s --plan  what the compiled engine does
 """
 
 
@@ -61,14 +64,24 @@ def add_command(parser: CommandParser) -> None:
         "--batch", type=positive_int, default=1, metavar="N", help="pictures at once (default: 1)"
     )
     command.add_argument("--blocks", action="store_true", help="one line per block")
+    command.add_argument(
+        "--plan", action="store_true", help="what the compiled engine does, phase by phase"
+    )
+    add_threads(command)
     add_format(command, "table", "json", "csv")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary; 0."""
-    graph, size, dialect = _find_graph(arguments.model)
+    from minimix.zoo import build
+
+    arch, dialect_, size = _find_architecture(arguments.model)
+    graph, dialect = build(arch, dialect_), dialect_.name
     size = arguments.size or size
+    if arguments.plan:
+        output.write(_plan(build(arch, dialect_.folded()), size, arguments.threads) + "\n")
+        return 0
     lines = _node_lines(graph, size, arguments.batch)
     shown = _stage_lines(graph, lines) if arguments.blocks else lines
     macs, parameters = sum(line.macs for line in lines), sum(line.parameters for line in lines)
@@ -95,18 +108,27 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _find_graph(name: str) -> tuple[Graph, int, str]:
-    """A family's name or a model file -> graph, input size in pixels, name of the dialect."""
+def _find_architecture(name: str) -> tuple[Architecture, Dialect, int]:
+    """A family's name or a model file -> architecture, dialect, input size in pixels."""
     from minimix.dialect import DIALECTS
-    from minimix.zoo import FAMILIES, architecture, build
+    from minimix.zoo import FAMILIES, architecture
 
     if name in FAMILIES:
-        dialect = DIALECTS["timm"]
-        return build(architecture(name), dialect), FAMILIES[name].size, dialect.name
+        return architecture(name), DIALECTS["timm"], FAMILIES[name].size
     from minimix import hub, weights  # h5py and NumPy, which a family does not need
 
     file = weights.load(hub.locate(name))
-    return file.graph, file.pipeline.size, file.dialect.name
+    return file.architecture, file.dialect, file.pipeline.size
+
+
+def _plan(folded: Graph, size: int, threads: int | None) -> str:
+    """What the compiled engine does: phases and their kernels.  Weights are not needed for it."""
+    from minimix.engine import host_plan
+    from minimix.passes import optimize
+
+    graph, _ = optimize(folded, {})
+    described = host_plan(graph, size, size, threads=threads).describe()
+    return f"{graph.name}, {size} x {size} px, planned for this machine\n\n{described}"
 
 
 def _paper_macs(name: str) -> int | None:

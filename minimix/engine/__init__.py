@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from minimix.arrays import Array
+from minimix.cores import thread_count
 from minimix.errors import UsageError
 from minimix.graph import Graph, Node
 from minimix.params import Params
+
+if TYPE_CHECKING:
+    from minimix.engine.plan import Plan
 
 EngineName = Literal["auto", "compiled", "reference"]
 
@@ -23,14 +29,62 @@ class Engine(Protocol):
     name: str
     graph: Graph
 
+    def prepare(self, height: int, width: int) -> object:
+        """Do now what the first picture of that size would have to wait for."""
+
     def run(self, x: Array, observe: Observe | None = None) -> tuple[Array, ...]:
         """(N, H, W, C) -> the graph's outputs, in order."""
+
+
+def host_plan(graph: Graph, height: int, width: int, *, threads: int | None = None) -> Plan:
+    """Plan an optimised graph for this machine, without weights and without compiling.
+
+    Raises:
+        GraphError: the compiled engine cannot run the graph at that size.
+        UsageError: Numba is not installed, or the number of threads is impossible.
+    """
+    _need_numba()
+    from minimix.engine.compiled import host_machine
+    from minimix.engine.planner import plan
+
+    return plan(graph, height, width, host_machine(thread_count(threads)))
+
+
+def watch_compilation(watcher: Callable[[int], object] | None) -> None:
+    """Have a function told how many kernels are still to be compiled, while some are.
+
+    Without Numba there is nothing to watch.
+    """
+    if has_numba():
+        from minimix.engine.kernels.library import host_library, scheduler_library
+
+        host_library().on_compile = scheduler_library().on_compile = watcher
+
+
+def has_numba() -> bool:
+    """Whether the compiled engine can be had: Numba, and the compiler it brings, are installed."""
+    return find_spec("llvmlite") is not None and find_spec("numba") is not None
+
+
+@cache
+def _note_that_numba_is_missing() -> None:
+    logging.getLogger("minimix").warning(
+        "Numba is not installed: using the reference engine, which is slow; pip install numba"
+    )
+
+
+def _need_numba() -> None:
+    if not has_numba():
+        raise UsageError(
+            "engine 'compiled' needs Numba, which is not installed: pip install numba, or use the "
+            "reference engine"
+        )
 
 
 def make_engine(
     name: EngineName, graph: Graph, params: Params, *, threads: int | None = None
 ) -> Engine:
-    """Return the engine of that name; ``auto`` is the reference engine.
+    """Return the engine of that name; ``auto`` is ``compiled`` where Numba is installed.
 
     Args:
         name: which engine.
@@ -41,17 +95,15 @@ def make_engine(
     Raises:
         UsageError: there is no such engine, or it cannot run here.
     """
-    if name == "compiled":
-        if find_spec("llvmlite") is None or find_spec("numba") is None:
-            raise UsageError(
-                "engine 'compiled' needs Numba, which is not installed: pip install numba, or use "
-                "the reference engine"
-            )
+    if name not in get_args(EngineName):
+        raise UsageError(f"engine {name!r}; known: {', '.join(get_args(EngineName))}")
+    if name == "auto" and not has_numba():
+        _note_that_numba_is_missing()
+    elif name != "reference":
+        _need_numba()
         from minimix.engine.compiled import CompiledEngine
 
         return CompiledEngine(graph, params, threads=threads)
-    if name not in ("auto", "reference"):
-        raise UsageError(f"engine {name!r}; known: auto, compiled, reference")
     from minimix.engine.reference import ReferenceEngine
 
     return ReferenceEngine(graph, params)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimix.arrays import Array
+from minimix.cores import thread_count
 from minimix.engine import Observe
 from minimix.engine.draft import Machine
 from minimix.engine.kernels import job as at
@@ -22,8 +23,7 @@ from minimix.engine.kernels.library import KernelLibrary, host_library
 from minimix.engine.packing import SLACK_BYTES, aligned, call_table, pack_weights
 from minimix.engine.plan import RUNS, SCRATCH, WEIGHTS, Plan
 from minimix.engine.planner import plan
-from minimix.engine.pool import shared_pool
-from minimix.errors import UsageError
+from minimix.engine.pool import for_each, shared_pool
 from minimix.graph import Graph
 from minimix.params import Params, check_shapes
 from minimix.passes import optimize
@@ -32,11 +32,15 @@ PLANS_KEPT = 4
 """Input sizes that stay planned; another one replaces the one not used for longest."""
 
 
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+_planning = threading.RLock()
+"""One plan is made at a time.  A process forks between two: LLVM's locks are free in the child."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_planning.acquire,
+        after_in_parent=_planning.release,
+        after_in_child=_planning.release,
+    )
 
 
 @dataclass
@@ -108,14 +112,30 @@ class Prepared:
         job[at.TABLES // 8] = pointers.ctypes.data
         return Context(memories, arena, stacked, image, job)
 
-    def run(self, picture: Array, names: tuple[str, ...]) -> list[Array]:
+    def run_batch(self, x: Array, names: tuple[str, ...]) -> list[list[Array]]:
+        """(N, H, W, C) contiguous float32 -> for each picture the results of some nodes.
+
+        One picture is divided among the threads; several are given to a thread each.
+        """
+        if len(x) == 1 or self.threads == 1:
+            return [self.run(picture, names, self.threads) for picture in x]
+        rows: list[list[Array]] = [[] for _ in x]
+
+        def run_one(n: int) -> None:
+            rows[n] = self.run(x[n], names, 1)
+
+        for_each(len(x), self.threads, run_one)
+        return rows
+
+    def run(self, picture: Array, names: tuple[str, ...], threads: int) -> list[Array]:
         """(H, W, C) contiguous float32 -> the results of some nodes, (H, W, C) or (C,)."""
         try:
             context = self._idle.pop()
         except IndexError:
             context = self._new_context()
         context.set_image(picture.ctypes.data)
-        shared_pool().run(context.job.ctypes.data, self.threads)
+        if self.plan.phases:
+            shared_pool().run(context.job.ctypes.data, threads)
         results = [self._result(context, name) for name in names]
         self._idle.append(context)
         return results
@@ -132,6 +152,12 @@ class Prepared:
         return np.ascontiguousarray(values).reshape(shape if buffer.is_map else shape[-1:])
 
 
+def host_machine(threads: int) -> Machine:
+    """Return what plans for this machine depend on."""
+    library = host_library()
+    return Machine(library.width, library.registers, threads)
+
+
 class CompiledEngine:
     """Run a graph with kernels that are compiled for this machine.
 
@@ -142,27 +168,25 @@ class CompiledEngine:
 
     Raises:
         WeightsError: a parameter is missing, left over, or misshapen.
-        UsageError: the number of threads is none.
+        UsageError: the number of threads is impossible.
     """
 
     name = "compiled"
 
     def __init__(self, graph: Graph, params: Params, *, threads: int | None = None) -> None:
         check_shapes(graph, params)
-        if threads is not None and threads < 1:
-            raise UsageError(f"threads is {threads}; expected at least 1")
         self.graph, self.params = graph, params
         self.fused, self.fused_params = optimize(graph, params)
-        self.threads = available_cores() if threads is None else threads
+        self.threads = thread_count(threads)
         self.library = host_library()
-        self.machine = Machine(self.library.width, self.library.registers, self.threads)
+        self.machine = host_machine(self.threads)
         self._prepared: OrderedDict[tuple[int, int, bool], Prepared] = OrderedDict()
-        self._lock = threading.Lock()
+        self._checked_shape: tuple[int, ...] = ()
 
     def prepare(self, height: int, width: int, *, keep: bool = False) -> Prepared:
         """Plan for an input size, compile what is missing, pack the weights; or find it done."""
         key = (height, width, keep)
-        with self._lock:
+        with _planning:
             if key not in self._prepared:
                 graph, params = (
                     (self.graph, self.params) if keep else (self.fused, self.fused_params)
@@ -180,20 +204,24 @@ class CompiledEngine:
         Raises:
             GraphError: the picture's shape is none that the graph takes.
         """
-        self.graph.check_input(x.shape)
+        if x.shape != self._checked_shape:
+            self.graph.check_input(x.shape)
+            self._checked_shape = x.shape
         x = np.ascontiguousarray(x, np.float32)
-        outputs = self.graph.outputs
         if observe is not None:
             return self._run_observed(x, observe)
         prepared = self.prepare(*x.shape[1:3])
-        rows = [prepared.run(picture, self.fused.outputs) for picture in x]
-        return tuple(np.stack([row[n] for row in rows]) for n in range(len(outputs)))
+        image = self.graph.nodes[0].name
+        names = tuple(name for name in self.fused.outputs if name != image)
+        rows = prepared.run_batch(x, names)
+        computed = (np.stack([row[n] for row in rows]) for n in range(len(names)))
+        return tuple(x if name == image else next(computed) for name in self.fused.outputs)
 
     def _run_observed(self, x: Array, observe: Observe) -> tuple[Array, ...]:
         """Run the graph as it was built, with every node's result kept."""
         names = tuple(node.name for node in self.graph.nodes[1:])
         prepared = self.prepare(*x.shape[1:3], keep=True)
-        rows = [prepared.run(picture, names) for picture in x]
+        rows = prepared.run_batch(x, names)
         results = {name: np.stack([row[n] for row in rows]) for n, name in enumerate(names)}
         results[self.graph.nodes[0].name] = x
         for node in self.graph:

@@ -124,6 +124,11 @@ def _cuts(channels: tuple[int, ...]) -> set[int]:
     return set(accumulate(channels[:-1]))
 
 
+def _steps_off(found: set[int], cut: int) -> int:
+    """Channels between a cut and the last run that begins before it."""
+    return (cut - max({0} | {c for c in found if c <= cut})) % RUN
+
+
 def layouts(graph: Graph, width: int) -> dict[str, Layout]:
     """Layout of every node's result but the image's, which stays as it comes."""
     parent = {node.name: node.name for node in graph}
@@ -147,14 +152,17 @@ def layouts(graph: Graph, width: int) -> dict[str, Layout]:
             cuts[root(node.name)] |= _cuts(tuple(o for _, o in pairs))
         elif isinstance(node.operator, MixConv):
             cuts[root(node.name)] |= _cuts(node.operator.group_channels(channels[node.name]))
-    for node in graph:
-        if isinstance(node.operator, Pointwise):
-            pairs = node.operator.group_shapes(channels[node.inputs[0]])
-            found = cuts[root(node.inputs[0])]
-            # A group may begin within a block, but only where a run of channels does.
-            for cut in _cuts(tuple(i for i, _ in pairs)):
-                if (cut - max({0} | {c for c in found if c <= cut})) % RUN:
-                    found.add(cut)
+    begins = [
+        (cuts[root(node.inputs[0])], cut)
+        for node in graph
+        if isinstance(node.operator, Pointwise)
+        for cut in _cuts(tuple(i for i, _ in node.operator.group_shapes(channels[node.inputs[0]])))
+    ]
+    # A group may begin within a block, but only where a run of channels does; a cut moves the
+    # runs behind it, so that groups that began with one may no longer do so.
+    while amiss := [(found, cut) for found, cut in begins if _steps_off(found, cut)]:
+        found, cut = amiss[0]
+        found.add(cut)
     return {
         node.name: Layout(
             tuple(

@@ -125,18 +125,20 @@ def plan_pointwise(draft: Draft, node: Node) -> None:
     """A 1x1 convolution of a stored map, with its gates, residual and pooling if it has any."""
     operator = node.operator
     draft.result(node)
-    products = group_products(draft, node, draft.machine.tile_vectors)
     residual = node.inputs[-1] if getattr(operator, "residual", False) else None
+    pooled = getattr(operator, "pool", False)
+    # What is added has other planes than a pooled result; a single block needs no stride.
+    most = 1 if residual and pooled else draft.machine.tile_vectors
+    products = group_products(draft, node, most)
     if getattr(operator, "gated", False):
         products = _plan_gating(draft, node, products)
         # The gating was a phase of its own: the result begins with this one, its source lives on.
         draft.result(node)
         draft.place(node.inputs[0])
-    pooled = getattr(operator, "pool", False)
     items: list[Item] = []
     for product in products:
         items += (
-            _pooled_items(draft, node, product)
+            _pooled_items(draft, node, product, residual)
             if pooled
             else _items(draft, node, product, residual)
         )
@@ -170,21 +172,23 @@ def _items(draft: Draft, node: Node, product: Product, residual: str | None) -> 
     return items
 
 
-def _pooled_items(draft: Draft, node: Node, product: Product) -> list[Item]:
+def _pooled_items(draft: Draft, node: Node, product: Product, residual: str | None) -> list[Item]:
     """One product, summed over exactly the pixels that exist."""
     pixels = draft.buffers[node.inputs[0]].pixels
     tile = product.kernel.pixels
     whole, rest = divmod(pixels, tile)
     target = draft.place(node.name, product.block)
     plane = draft.buffers[node.name].block_bytes
+    added = draft.place(residual, product.block) if residual else None
     calls = []
     if whole:
         first = replace(product, kernel=replace(product.kernel, partial=rest > 0))
-        calls.append(first.call(product.source, target, plane, 0, whole))
+        calls.append(first.call(product.source, target, plane, added or 0, whole))
     if rest:
         last = replace(product, kernel=replace(product.kernel, pixels=rest, more=whole > 0))
         shift = whole * tile * draft.machine.vector_bytes
-        calls.append(last.call(product.source.plus(shift), target, plane, 0, 1))
+        more = added.plus(shift) if added else 0
+        calls.append(last.call(product.source.plus(shift), target, plane, more, 1))
     return [Item(tuple(calls), pixels * product.depth * product.vectors)]
 
 
@@ -194,7 +198,7 @@ def _plan_gating(draft: Draft, node: Node, products: list[Product]) -> list[Prod
     buffer, width = draft.buffers[source], draft.machine.width
     weight_floats = sum(p.depth * p.vectors * width for p in products)
     # In place is only possible where nobody else wants the map without its gates.
-    shared = len(draft.graph.readers[source]) > 2 or source in draft.graph.outputs
+    shared = draft.keep or len(draft.graph.readers[source]) > 2 or source in draft.graph.outputs
     if shared or weight_floats < buffer.layout.blocks * buffer.pixels * width:
         return _gate_weights(draft, node, products)
     items = [

@@ -10,10 +10,13 @@ import ctypes
 import os
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from minimix.engine.kernels import job as at
+from minimix.engine.kernels.library import scheduler_library
 from minimix.engine.packing import aligned
 
 _WORD = ctypes.c_int64
@@ -44,8 +47,6 @@ class Pool:
     """Workers that sleep until a job is put up."""
 
     def __init__(self) -> None:
-        from minimix.engine.kernels import scheduler
-
         self.turn = threading.Lock()
         self.workers = 0
         self._memory = aligned(at.board_bytes(at.MAX_WORKERS))
@@ -54,7 +55,7 @@ class Pool:
         words[at.GIVE_WAY // 8] = _give_way()
         words[at.ACQUIRE // 8] = _function("PyThread_acquire_lock")
         words[at.RELEASE // 8] = _function("PyThread_release_lock")
-        run_alone, run_together, work = scheduler.addresses()
+        run_alone, run_together, work = scheduler_library().addresses()
         self._alone = ctypes.CFUNCTYPE(None, _WORD)(run_alone)
         self._together = ctypes.CFUNCTYPE(None, _WORD, _WORD, _WORD)(run_together)
         self._work = ctypes.CFUNCTYPE(None, _WORD, _WORD)(work)
@@ -86,7 +87,7 @@ class Pool:
 
 
 _pool: Pool | None = None
-_pool_made = threading.Lock()
+_pool_made = threading.RLock()
 
 
 def shared_pool() -> Pool:
@@ -98,11 +99,44 @@ def shared_pool() -> Pool:
         return _pool
 
 
+_helpers: ThreadPoolExecutor | None = None
+
+
+def for_each(count: int, threads: int, work: Callable[[int], None]) -> None:
+    """Call ``work(n)`` for every n below ``count``, on up to ``threads`` threads, this one too.
+
+    For work that needs no help of its own, such as one picture of a batch.
+    """
+    global _helpers
+    numbers = iter(range(count))
+
+    def work_on() -> None:
+        # Under the GIL a range's iterator hands out each number once, whoever asks.
+        for n in numbers:
+            work(n)
+
+    with _pool_made:
+        if _helpers is None:
+            _helpers = ThreadPoolExecutor(at.MAX_WORKERS, thread_name_prefix="minimix-batch")
+    others = [_helpers.submit(work_on) for _ in range(min(threads, count) - 1)]
+    try:
+        work_on()
+    finally:
+        for _ in numbers:  # after an error nobody begins another
+            pass
+        for other in others:
+            other.result()
+
+
 def _forget() -> None:
     """A forked child has none of its parent's threads: it begins with a pool of its own."""
-    global _pool, _pool_made
-    _pool, _pool_made = None, threading.Lock()
+    global _pool, _helpers
+    _pool, _helpers = None, None
+    _pool_made.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    # A pool is not half made in the child, nor is what it is made of.
+    os.register_at_fork(
+        before=_pool_made.acquire, after_in_parent=_pool_made.release, after_in_child=_forget
+    )

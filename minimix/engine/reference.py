@@ -31,6 +31,9 @@ class ReferenceEngine:
             source: readers[-1] for source, readers in graph.readers.items() if readers
         }
 
+    def prepare(self, height: int, width: int) -> None:
+        """Do nothing: every picture is run alike."""
+
     def run(self, x: Array, observe: Observe | None = None) -> tuple[Array, ...]:
         """(N, H, W, C) -> the graph's outputs, in order.
 

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from minimix.dialect import DIALECTS, PIPELINES
 from minimix.zoo import FAMILIES, architecture, build
 from weights_tools.pocket.pictures import SIZE, batch
-from weights_tools.pocket.torch_net import TorchNet
+from weights_tools.torch_net import TorchNet
 
 BATCH = 128
 PEAK_RATE = 4e-3

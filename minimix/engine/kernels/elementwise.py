@@ -61,7 +61,9 @@ class NormalizePlane:
         gamma, beta, mean, variance = (k.load(k.pointer(i)) for i in range(1, 5))
         shifted = k.arithmetic("fadd", variance, k.constant(self.eps))
         root = k.call(k.vector, f"llvm.sqrt.v{k.width}f32", (k.vector, shifted))
-        scale = k.arithmetic("fdiv", gamma, root)
+        zero = k.constant(0.0)
+        # Padding lanes have neither gamma nor variance, and stay zero whatever eps is.
+        scale = k.select("oeq", gamma, zero, zero, k.arithmetic("fdiv", gamma, root))
         with k.loop(0, k.argument(6)) as pixel:
             offset = k.mul(pixel, k.vector_bytes)
             centred = k.arithmetic("fsub", k.load(source, offset), mean)

@@ -1,42 +1,134 @@
-"""Compiled kernels, one library a process: what is missing is compiled, what is there is found."""
+"""Compiled code, one library a process: what is missing is loaded from disk, or compiled."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, cached_property, partial
 
 import llvmlite.binding as llvm
 
+from minimix.engine.kernels import jit
 from minimix.engine.kernels.builder import Emitter
-from minimix.engine.kernels.jit import Library, compile_kernels
+from minimix.engine.kernels.cache import CodeCache, environment_key, shared_cache
+
+OnCompile = Callable[[int], object]
+"""Told how many functions are still to be compiled: before the first one, and after each."""
+
+_Compile = Callable[[list[str]], Iterator[tuple[str, bytes]]]
+"""Names -> names and object code, one after the other as they are done."""
 
 
-class KernelLibrary:
+class CodeLibrary:
+    """Functions that are loaded, and found on disk or compiled before that.
+
+    Args:
+        settings: what their code depends on besides the machine.
+        on_disk: where compiled code is kept; by default the cache that all libraries share.
+
+    Attributes:
+        on_compile: called while something is compiled; not at all where all of it was found.
+    """
+
+    def __init__(self, settings: Iterable[object], on_disk: CodeCache | None = None) -> None:
+        self.on_disk = shared_cache() if on_disk is None else on_disk
+        self.on_compile: OnCompile | None = None
+        self._settings = tuple(settings)
+        self._loaded: list[jit.Library] = []
+        self._addresses: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _key(self) -> bytes:
+        """What the code depends on; a cache that cannot know it is closed."""
+        try:
+            return environment_key((*jit.host(), *self._settings))
+        except OSError as error:
+            self.on_disk.close(error)
+            return b""
+
+    def _find(self, names: Iterable[str], compile_: _Compile) -> dict[str, int]:
+        """Where the functions begin."""
+        with self._lock:
+            missing = [name for name in names if name not in self._addresses]
+            if missing:
+                library = jit.Library(self._objects(missing, compile_).values())
+                self._loaded.append(library)
+                self._addresses |= {name: library.address(name) for name in missing}
+            return {name: self._addresses[name] for name in names}
+
+    def _objects(self, names: list[str], compile_: _Compile) -> dict[str, bytes]:
+        """Object code from disk, or compiled and kept there."""
+        found = self.on_disk.load(self._key, names)
+        absent = [name for name in names if name not in found]
+        if absent:
+            self._tell(len(absent))
+            for done, (name, code) in enumerate(compile_(absent), 1):
+                self.on_disk.store(self._key, name, code)
+                found[name] = code
+                self._tell(len(absent) - done)
+        return found
+
+    def _tell(self, left: int) -> None:
+        if self.on_compile is not None:
+            self.on_compile(left)
+
+
+class KernelLibrary(CodeLibrary):
     """Kernels for one vector width.
 
     Args:
         width: floats per vector.
         registers: vector registers that kernels may fill.
         wide_x86: whether AVX-512 instructions may be used by name.
+        on_disk: see ``CodeLibrary``.
     """
 
-    def __init__(self, width: int, registers: int, *, wide_x86: bool = False) -> None:
+    def __init__(
+        self,
+        width: int,
+        registers: int,
+        *,
+        wide_x86: bool = False,
+        on_disk: CodeCache | None = None,
+    ) -> None:
+        super().__init__((width, registers, wide_x86), on_disk)
         self.width, self.registers, self.wide_x86 = width, registers, wide_x86
-        self._libraries: list[Library] = []
-        self._addresses: dict[str, int] = {}
-        self._lock = threading.Lock()
 
     def addresses(self, kernels: Mapping[str, Emitter]) -> dict[str, int]:
-        """Where the kernels begin, compiling those that are not there yet."""
-        with self._lock:
-            missing = [k for name, k in kernels.items() if name not in self._addresses]
-            if missing:
-                code = compile_kernels(missing, self.width, wide_x86=self.wide_x86)
-                library = Library([code])
-                self._libraries.append(library)
-                self._addresses |= {k.name: library.address(k.name) for k in missing}
-            return {name: self._addresses[name] for name in kernels}
+        """Where the kernels begin, loading or compiling those that are not there yet."""
+        return self._find(kernels, partial(self._compile, kernels))
+
+    def _compile(
+        self, kernels: Mapping[str, Emitter], names: list[str]
+    ) -> Iterator[tuple[str, bytes]]:
+        chosen = [kernels[name] for name in names]
+        return jit.compile_kernels(chosen, self.width, wide_x86=self.wide_x86)
+
+
+class SchedulerLibrary(CodeLibrary):
+    """The scheduler's functions.  Numba is imported only where they must be compiled."""
+
+    def __init__(self, on_disk: CodeCache | None = None) -> None:
+        super().__init__((), on_disk)
+
+    def addresses(self) -> tuple[int, int, int]:
+        """Where ``run_alone``, ``run_together`` and ``work`` begin."""
+        found = self._find(("run_alone", "run_together", "work"), self._compile)
+        return found["run_alone"], found["run_together"], found["work"]
+
+    def _compile(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
+        from minimix.engine.kernels import scheduler
+
+        for name, text in scheduler.exported():
+            if name in names:
+                yield name, jit.compile_exported(text, name)
+
+
+@cache
+def scheduler_library() -> SchedulerLibrary:
+    """Return the process's scheduler."""
+    return SchedulerLibrary()
 
 
 @cache

@@ -6,10 +6,16 @@ for a while goes to sleep on a lock of Python's own (``PyThread_acquire_lock``, 
 and exists wherever Python does); putting up a job wakes the sleepers.
 
 Counters, a cache line each: [epoch << 32 | items claimed, items done].
+
+Only a process that must compile imports this module, and with it Numba.  What Numba makes of the
+three functions at the end, LLVM IR that needs nothing of Numba's any more (``exported``), becomes
+an object on disk like that of any kernel, and every process loads that
+(``library.SchedulerLibrary``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from numba import cfunc, njit, types
@@ -107,17 +113,17 @@ def run_together(job: int, board: int, workers: int) -> None:
 
 @njit(**_OPTIONS)
 def is_wanted(board: int, last: int) -> bool:
-    """Whether a worker that has seen epoch ``last`` has a reason to be awake."""
+    """Whether there is a job for a worker that has seen epoch ``last``."""
     notice = load_word(board + at.NOTICE)
-    return ((notice & 255) > 0 and (notice >> 8) != last) or load_word(board + at.QUIT) != 0
+    return (notice & 255) > 0 and (notice >> 8) != last
 
 
 @cfunc(types.void(types.int64, types.int64), nopython=True)
 def work(board: int, number: int) -> None:
-    """A worker's life: join jobs as they are put up, sleep in between, until told to quit."""
+    """A worker's life: join jobs as they are put up, sleep in between, until the process ends."""
     worker = board + at.WORKERS + number * at.LINE
     last, looks = 0, 0
-    while load_word(board + at.QUIT) == 0:
+    while True:
         notice = load_word(board + at.NOTICE)
         place, epoch = notice & 255, notice >> 8
         if place > 0 and epoch != last:
@@ -139,6 +145,22 @@ def work(board: int, number: int) -> None:
         call_function(load_word(board + at.ACQUIRE), load_word(worker + at.LOCK), 1)
 
 
-def addresses() -> tuple[int, int, int]:
-    """Where ``run_alone``, ``run_together`` and ``work`` begin; Numba compiles them on import."""
-    return run_alone.address, run_together.address, work.address
+def exported() -> Iterator[tuple[str, str]]:
+    """Names -> LLVM IR that defines each as a C function; Numba compiles them on import.
+
+    Numba's own C function (``cfunc.<name>``) hands exceptions to Python, for which it needs Numba
+    in the process.  Nothing here raises: a wrapper without that calls the same inner function.
+    """
+    for function in (run_alone, run_together, work):
+        inner = function.native_name.removeprefix("cfunc.")
+        words = [f"i64 %word{n}" for n in range(function.__wrapped__.__code__.co_argcount)]
+        yield (
+            function.__name__,
+            f"{function.inspect_llvm()}\n"
+            f"define void @{function.__name__}({', '.join(words)}) {{\n"
+            f"  %result = alloca ptr\n"
+            f"  %error = alloca ptr\n"
+            f"  call i32 @{inner}({', '.join(['ptr %result', 'ptr %error', *words])})\n"
+            f"  ret void\n"
+            f"}}\n",
+        )

@@ -1,6 +1,6 @@
-"""A PyTorch module from our Graph, to train with; the only file that imports torch.
+"""A PyTorch module from our Graph: to train the embedded model, and to measure PyTorch with.
 
-PyTorch is no dependency of minimix: this runs by hand, on a machine that has it.
+PyTorch is no dependency of minimix: whoever imports this has it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from minimix.operators import (
     Shape,
     SqueezeExcite,
 )
-from weights_tools.mappings.layouts import from_oihw
+from minimix.params import Params
+from weights_tools.mappings.layouts import from_oihw, to_oihw
 
 _BATCH_NORM_NAMES = {
     "gamma": "weight",
@@ -160,6 +161,24 @@ class TorchNet(nn.Module):
             alive[node.name] = result
         return alive[self.graph.outputs[0]]
 
+    def load_params(self, params: Params) -> None:
+        """Take over a graph's parameters, by our names and in our layouts."""
+        with torch.no_grad():
+            for node in self.graph.nodes[1:]:
+                for name in self.graph.param_names[node.name]:
+                    array = np.array(params[name], np.float32)
+                    self._set_param(node, name[len(node.name) + 1 :], array)
+
+    def _set_param(self, node: Node, local: str, array: NDArray[np.float32]) -> None:
+        module = self.by_node[_key(node)]
+        if isinstance(module, _Groups) and local == "bias":
+            pieces = torch.from_numpy(array).split([conv.out_channels for conv in module.groups])
+            for conv, piece in zip(module.groups, pieces, strict=True):
+                conv.bias.copy_(piece)
+            return
+        layout, owner = self._place(node, local)
+        module.state_dict()[layout].copy_(torch.from_numpy(to_oihw(array, owner)))
+
     def canonical_params(self) -> dict[str, NDArray[np.float32]]:
         """Return the parameters under our names, in our layouts."""
         return {
@@ -170,19 +189,25 @@ class TorchNet(nn.Module):
         }
 
     def _param(self, node: Node, local: str) -> NDArray[np.float32]:
-        module, operator = self.by_node[_key(node)], node.operator
-        owner, layout = operator, local
-        if isinstance(operator, BatchNorm):
-            layout = _BATCH_NORM_NAMES[local]
-        elif isinstance(module, _Groups):
-            if local == "bias":
-                biases = [conv.bias for conv in module.groups]
-                return np.concatenate([b.detach().cpu().numpy() for b in biases])
-            layout = f"groups.{local}" if local[0].isdigit() else f"groups.0.{local}"
-        elif isinstance(operator, SqueezeExcite) and local.endswith("weight"):
-            owner = Pointwise(operator.reduced_channels)
+        module = self.by_node[_key(node)]
+        if isinstance(module, _Groups) and local == "bias":
+            biases = [conv.bias for conv in module.groups]
+            return np.concatenate([b.detach().cpu().numpy() for b in biases])
+        layout, owner = self._place(node, local)
         value: Tensor = module.state_dict()[layout]
         return from_oihw(value.detach().cpu().float().numpy(), owner)
+
+    def _place(self, node: Node, local: str) -> tuple[str, Operator]:
+        """(the name in the module's state, the operator whose layout the array has)."""
+        operator = node.operator
+        if isinstance(operator, BatchNorm):
+            return _BATCH_NORM_NAMES[local], operator
+        if isinstance(self.by_node[_key(node)], _Groups):
+            return f"groups.{local}" if local[0].isdigit() else f"groups.0.{local}", operator
+        if isinstance(operator, SqueezeExcite) and local.endswith("weight"):
+            return local, Pointwise(operator.reduced_channels)
+        # A bias has no layout.
+        return local, Add() if local == "bias" else operator
 
 
 def _key(node: Node) -> str:
