@@ -28,6 +28,10 @@ def panda(tmp_path):
     return path
 
 
+QUIET_ENGINE = ("--engine", "reference")
+"""It has no note to write, with Numba or without."""
+
+
 def test_a_picture_on_standard_input_is_classified(tiny_model, panda):
     done = spawn(
         "classify", "-", "--model", tiny_model, "--format", "ndjson", input=panda.read_bytes()
@@ -46,7 +50,7 @@ def test_a_list_on_standard_input_is_classified(tiny_model, panda):
 @posix
 def test_a_reader_that_leaves_ends_the_run_quietly(tiny_model, panda, tmp_path):
     (tmp_path / "list").write_text(f"{panda}\n" * 3000)
-    argv = ("classify", "--from-file", tmp_path / "list", "--model", tiny_model)
+    argv = ("classify", "--from-file", tmp_path / "list", "--model", tiny_model, *QUIET_ENGINE)
     with subprocess.Popen(
         command(*argv, "--format", "ndjson"),
         env=environment(),
@@ -66,6 +70,7 @@ def test_a_signal_leaves_a_whole_document_and_says_how_far_it_came(
 ):
     (tmp_path / "list").write_text(f"{panda}\n" * 3000)
     argv = ("classify", "--from-file", tmp_path / "list", "--model", tiny_model, "--batch", "1")
+    argv += QUIET_ENGINE
     with subprocess.Popen(
         command(*argv, "--format", "json"),
         env=environment(),
