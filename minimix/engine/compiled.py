@@ -144,6 +144,9 @@ class Prepared:
         buffer = self.plan.buffers[name]
         width = buffer.layout.width
         memory = context.arena[buffer.offset : buffer.offset + buffer.size_bytes]
+        if not buffer.is_map and len(buffer.layout.segments) == 1:
+            # A vector without gaps: most often the logits.
+            return memory.view(np.float32)[: buffer.layout.channels].copy()
         blocks = memory.view(np.float32).reshape(buffer.layout.blocks, -1, width)
         # (blocks, pixels, V) -> (pixels, channels): a copy, the arena is used again.
         lanes = np.array(buffer.layout.lanes)

@@ -36,11 +36,11 @@ class Machine:
         return 3
 
     def tile_pixels(self, pixels: int) -> int:
-        """Pixels of a pointwise tile: those that waste least, of these the nearest to seven."""
+        """Pixels of a pointwise tile: those that waste least, of these the nearest to eight."""
         most = (self.registers - self.tile_vectors - 1) // self.tile_vectors
         return min(
             range(max(1, min(most, pixels) - 4), most + 1),
-            key=lambda m: (-(-pixels // m) * m, abs(m - 7)),
+            key=lambda m: (-(-pixels // m) * m, abs(m - 8)),
         )
 
     @property
