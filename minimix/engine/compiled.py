@@ -189,6 +189,7 @@ class CompiledEngine:
     def prepare(self, height: int, width: int, *, keep: bool = False) -> Prepared:
         """Plan for an input size, compile what is missing, pack the weights; or find it done."""
         key = (height, width, keep)
+        shared_pool()
         with _planning:
             if key not in self._prepared:
                 graph, params = (
