@@ -63,11 +63,11 @@ def note_compilation() -> None:
 
     told = False
 
-    def tell(left: int) -> None:
+    def tell(_: int) -> None:
         nonlocal told
         if not told:
             told = True
-            output.note(f"compiling {left} kernels for this machine, once ...")
+            output.note("compiling kernels for this machine, once ...")
 
     watch_compilation(tell)
 

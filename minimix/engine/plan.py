@@ -141,6 +141,13 @@ class Plan:
             lines.append(
                 f"{n:3d} {phase.node:22s} {phase.work:16s} {len(phase.items):3d} items  {listed}"
             )
+        lines += ["", "buffers: blocks x pixels x floats a vector, where they lie in the arena"]
+        lines += [
+            f"    {name:28s} {buffer.layout.blocks:3d} x {buffer.pixels + buffer.slack:5d} x "
+            f"{self.width:2d} = {buffer.size_bytes:9,} bytes at {buffer.offset:9,}"
+            for name, buffer in self.buffers.items()
+        ]
+        lines.append("")
         lines.append(
             f"{len(self.phases)} phases, {len(self.kernels)} kernels; weights "
             f"{self.weights_bytes:,} bytes, activations {self.arena_bytes:,} bytes, scratch "
