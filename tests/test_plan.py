@@ -144,10 +144,12 @@ def test_a_strip_that_is_too_small_for_the_largest_kernel_would_be_noticed(monke
 
 
 @each_case
-def test_a_plan_can_be_printed_and_names_every_phase_and_kernel(case):
+def test_a_plan_can_be_printed_and_names_every_phase_kernel_and_buffer(case):
     made = planned(*case)
     text = made.describe()
-    assert len(text.splitlines()) == len(made.phases) + 1
+    phases, buffers, _ = text.split("\n\n")
+    assert len(phases.splitlines()) == len(made.phases)
+    assert [line.split("  ")[2] for line in buffers.splitlines()[1:]] == list(made.buffers)
     assert all(phase.node in text and phase.work in text for phase in made.phases)
     assert all(name in text for name in made.kernels)
     assert f"{made.arena_bytes:,} bytes" in text and f"{made.weights_bytes:,} bytes" in text
