@@ -104,6 +104,67 @@ def _kernel_rows(
     return k.largest(above, 0), k.smallest(below, row.kernel_size)
 
 
+Columns = dict[int, list[tuple[int, int]]]
+"""Input columns of a tile -> [(output, kernel column)]."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What the kernels of this file share: rows of outputs, tile by tile.
+
+    Attributes:
+        source: the input, whose pixels are ``pixel_bytes`` apart.
+        weights: the taps, of which ``tap_bytes`` belong to a kernel row.
+        rows: first output row, last one + 1.
+        height: of the input, with ``above`` zeros on top.
+    """
+
+    row: RowGeometry
+    source: Value
+    pixel_bytes: int
+    weights: Value
+    tap_bytes: int
+    bias: Value
+    target: Value
+    rows: tuple[Value, Value]
+    height: Value
+    above: Value
+
+    def emit(
+        self,
+        k: Kernel,
+        add_taps: Callable[[Value, Value, Columns, list[Variable]], None],
+        finish: Callable[[Value], Value],
+    ) -> None:
+        """Write the loops.
+
+        ``add_taps(input row, kernel row, columns, sums)`` adds the products of one kernel row;
+        ``finish(sum)`` gives what is stored.
+        """
+        row = self.row
+        outputs, start = k.variables(row.width), k.load(self.bias)
+        with k.loop(*self.rows) as i:
+            first_row = k.sub(k.mul(i, row.stride), self.above)
+            low, high = _kernel_rows(k, row, first_row, self.height)
+
+            def tile(o: Integer, known: int | None, count: int) -> None:
+                for output in outputs[:count]:
+                    output.set(start)
+                left = k.mul(k.sub(k.mul(o, row.stride), row.before), self.pixel_bytes)
+                with k.loop(low, high) as di:
+                    input_row = k.add(first_row, k.mul(di, row.dilation))
+                    line = k.mul(input_row, row.size_in * self.pixel_bytes)
+                    values = k.at(self.source, k.add(line, left))
+                    taps = k.at(self.weights, k.mul(di, self.tap_bytes))
+                    add_taps(values, taps, row.columns(known, count), outputs)
+                line = k.mul(i, row.size_out * k.vector_bytes)
+                out = k.at(self.target, k.add(line, k.mul(o, k.vector_bytes)))
+                for n in range(count):
+                    k.store(finish(outputs[n].get()), out, n * k.vector_bytes)
+
+            _for_each_tile(k, row, tile)
+
+
 @dataclass(frozen=True)
 class DepthwiseKernel:
     """One block of V channels of a depthwise convolution, some of its rows.
@@ -126,56 +187,39 @@ class DepthwiseKernel:
 
     def emit(self, k: Kernel) -> None:
         """Write the kernel."""
-        row = self.row
         source, weights, bias, target, sums = (k.pointer(i) for i in range(5))
         first, last, height, above = (k.argument(i) for i in range(5, 9))
-        outputs = k.variables(row.width)
-        start = k.load(bias)
         total = k.variable(k.constant(0.0)) if self.pool else None
-        with k.loop(first, last) as i:
-            first_row = k.sub(k.mul(i, row.stride), above)
-            low, high = _kernel_rows(k, row, first_row, height)
 
-            def tile(o: Integer, known: int | None, count: int) -> None:
-                for output in outputs[:count]:
-                    output.set(start)
-                left = k.mul(k.sub(k.mul(o, row.stride), row.before), k.vector_bytes)
-                with k.loop(low, high) as di:
-                    line = k.mul(
-                        k.add(first_row, k.mul(di, row.dilation)), row.size_in * k.vector_bytes
-                    )
-                    values = k.at(source, k.add(line, left))
-                    taps = k.at(weights, k.mul(di, row.kernel_size * k.vector_bytes))
-                    self._taps(k, values, taps, row.columns(known, count), outputs)
-                out = k.at(
-                    target,
-                    k.add(k.mul(i, row.size_out * k.vector_bytes), k.mul(o, k.vector_bytes)),
-                )
-                for n in range(count):
-                    result = activate(k, outputs[n].get(), self.activation)
-                    k.store(result, out, n * k.vector_bytes)
-                    if total is not None:
-                        total.set(k.arithmetic("fadd", total.get(), result))
+        def add_taps(values: Value, taps: Value, columns: Columns, outputs: list[Variable]) -> None:
+            # Every input is loaded once and serves all outputs that it reaches.
+            used = sorted({dj for pairs in columns.values() for _, dj in pairs})
+            weight = {dj: k.load(taps, dj * k.vector_bytes) for dj in used}
+            for column, pairs in columns.items():
+                value = k.load(values, column * k.vector_bytes)
+                for o, dj in pairs:
+                    outputs[o].set(k.fma(value, weight[dj], outputs[o].get()))
 
-            _for_each_tile(k, row, tile)
+        def finish(value: Value) -> Value:
+            result = activate(k, value, self.activation)
+            if total is not None:
+                total.set(k.arithmetic("fadd", total.get(), result))
+            return result
+
+        _Rows(
+            row=self.row,
+            source=source,
+            pixel_bytes=k.vector_bytes,
+            weights=weights,
+            tap_bytes=self.row.kernel_size * k.vector_bytes,
+            bias=bias,
+            target=target,
+            rows=(first, last),
+            height=height,
+            above=above,
+        ).emit(k, add_taps, finish)
         if total is not None:
             k.store(total.get(), sums)
-
-    def _taps(
-        self,
-        k: Kernel,
-        values: Value,
-        taps: Value,
-        columns: dict[int, list[tuple[int, int]]],
-        outputs: list[Variable],
-    ) -> None:
-        """One kernel row: every input is loaded once and serves all outputs that it reaches."""
-        used = sorted({dj for pairs in columns.values() for _, dj in pairs})
-        weight = {dj: k.load(taps, dj * k.vector_bytes) for dj in used}
-        for column, pairs in columns.items():
-            value = k.load(values, column * k.vector_bytes)
-            for o, dj in pairs:
-                outputs[o].set(k.fma(value, weight[dj], outputs[o].get()))
 
 
 @dataclass(frozen=True)
@@ -197,51 +241,31 @@ class StemKernel:
 
     def emit(self, k: Kernel) -> None:
         """Write the kernel."""
-        row, pixel_bytes = self.row, self.channels * FLOAT_BYTES
         source, weights, bias, target = (k.pointer(i) for i in range(4))
         first, last, height, above = (k.argument(i) for i in range(4, 8))
-        outputs = k.variables(row.width)
-        start = k.load(bias)
-        with k.loop(first, last) as i:
-            first_row = k.sub(k.mul(i, row.stride), above)
-            low, high = _kernel_rows(k, row, first_row, height)
 
-            def tile(o: Integer, known: int | None, count: int) -> None:
-                for output in outputs[:count]:
-                    output.set(start)
-                left = k.mul(k.sub(k.mul(o, row.stride), row.before), pixel_bytes)
-                with k.loop(low, high) as di:
-                    line = k.mul(k.add(first_row, di), row.size_in * pixel_bytes)
-                    values = k.at(source, k.add(line, left))
-                    taps = k.at(
-                        weights, k.mul(di, row.kernel_size * self.channels * k.vector_bytes)
-                    )
-                    self._taps(k, values, taps, row.columns(known, count), outputs)
-                out = k.at(
-                    target,
-                    k.add(k.mul(i, row.size_out * k.vector_bytes), k.mul(o, k.vector_bytes)),
-                )
-                for n in range(count):
-                    k.store(activate(k, outputs[n].get(), self.activation), out, n * k.vector_bytes)
+        def add_taps(values: Value, taps: Value, columns: Columns, outputs: list[Variable]) -> None:
+            # The weights of one column and channel stay, the outputs take turns.
+            by_tap: Columns = {}
+            for column, pairs in columns.items():
+                for o, dj in pairs:
+                    by_tap.setdefault(dj, []).append((o, column))
+            for dj, uses in sorted(by_tap.items()):
+                for c in range(self.channels):
+                    weight = k.load(taps, (dj * self.channels + c) * k.vector_bytes)
+                    for o, column in uses:
+                        value = k.splat(values, (column * self.channels + c) * FLOAT_BYTES)
+                        outputs[o].set(k.fma(value, weight, outputs[o].get()))
 
-            _for_each_tile(k, row, tile)
-
-    def _taps(
-        self,
-        k: Kernel,
-        values: Value,
-        taps: Value,
-        columns: dict[int, list[tuple[int, int]]],
-        outputs: list[Variable],
-    ) -> None:
-        """One kernel row: the weights of one column and channel stay, the outputs take turns."""
-        by_tap: dict[int, list[tuple[int, int]]] = {}
-        for column, pairs in columns.items():
-            for o, dj in pairs:
-                by_tap.setdefault(dj, []).append((o, column))
-        for dj, uses in sorted(by_tap.items()):
-            for c in range(self.channels):
-                weight = k.load(taps, (dj * self.channels + c) * k.vector_bytes)
-                for o, column in uses:
-                    value = k.splat(values, (column * self.channels + c) * FLOAT_BYTES)
-                    outputs[o].set(k.fma(value, weight, outputs[o].get()))
+        _Rows(
+            row=self.row,
+            source=source,
+            pixel_bytes=self.channels * FLOAT_BYTES,
+            weights=weights,
+            tap_bytes=self.row.kernel_size * self.channels * k.vector_bytes,
+            bias=bias,
+            target=target,
+            rows=(first, last),
+            height=height,
+            above=above,
+        ).emit(k, add_taps, lambda value: activate(k, value, self.activation))
