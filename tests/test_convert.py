@@ -21,7 +21,7 @@ from tests.golden.seeded import CASES
 from tests.model_files import listing
 from tests.reference import REFERENCE, needs_reference
 from weights_tools import readers
-from weights_tools.convert import convert, read_model
+from weights_tools.convert import Wanted, convert, read_model
 from weights_tools.mappings.layouts import to_oihw
 
 Array = NDArray[Any]
@@ -50,7 +50,7 @@ def test_a_released_checkpoint_is_converted_without_losing_a_bit(
     file: str, name: str, dialect: str, tmp_path: Path
 ) -> None:
     source = REFERENCE / "timm" / file
-    conversion = convert(source, tmp_path / "model.h5", model=name)
+    conversion = convert(source, tmp_path / "model.h5", Wanted(model=name))
     model = weights.load(tmp_path / "model.h5")
     assert (model.architecture.name, model.dialect.name) == (name, dialect)
     assert (model.pipeline, model.labels) == (PIPELINES["timm"], imagenet_classes())
@@ -95,7 +95,7 @@ def test_converting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_asked_for(tmp_path: Path) -> None:
-    conversion = convert(checkpoint(tmp_path), tmp_path / "model.h5", dtype="float16")
+    conversion = convert(checkpoint(tmp_path), tmp_path / "model.h5", Wanted(dtype="float16"))
     loaded = weights.load(tmp_path / "model.h5")
     assert loaded.dtype == "float16"
     for name, array in conversion.model.params.items():
@@ -106,7 +106,7 @@ def test_class_names_are_numbers_unless_they_are_given(tmp_path: Path) -> None:
     source, labels = checkpoint(tmp_path), tmp_path / "labels.txt"
     assert read_model(source).model.labels[:2] == ("class 0", "class 1")
     labels.write_text("a\nb\nc\nd\ne\nf\ngrüße\n", encoding="utf-8")
-    assert read_model(source, labels=labels).model.labels == (*"abcdef", "grüße")
+    assert read_model(source, Wanted(labels=labels)).model.labels == (*"abcdef", "grüße")
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_class_names_that_do_not_fit_are_a_usage_error(
     labels = tmp_path / "labels.txt"
     labels.write_bytes(content)
     with pytest.raises(UsageError, match=rf"labels\.txt: {problem}"):
-        read_model(checkpoint(tmp_path), labels=labels)
+        read_model(checkpoint(tmp_path), Wanted(labels=labels))
     with pytest.raises(UsageError, match=r"none\.txt: cannot be read"):
-        read_model(checkpoint(tmp_path), labels=tmp_path / "none.txt")
+        read_model(checkpoint(tmp_path), Wanted(labels=tmp_path / "none.txt"))
 
 
 # --- which dialect ----------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_class_names_that_do_not_fit_are_a_usage_error(
 def test_the_dialect_is_asked_for_or_told_from_the_releases_name(
     name: str, requested: str | None, dialect: str, reason: str, tmp_path: Path
 ) -> None:
-    conversion = read_model(checkpoint(tmp_path, name=name), dialect=requested)
+    conversion = read_model(checkpoint(tmp_path, name=name), Wanted(dialect=requested))
     assert conversion.model.dialect == DIALECTS[dialect]
     assert conversion.dialect_reason.endswith(reason.replace("\\", ""))
 
@@ -147,10 +147,8 @@ def test_the_dialect_is_asked_for_or_told_from_the_releases_name(
 def test_a_dialect_is_never_guessed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"say which: --dialect timm or --dialect timm-tf"):
         read_model(checkpoint(tmp_path, name="model.safetensors"))
-    with pytest.raises(
-        UsageError, match="dialect 'omz': a timm checkpoint is one of timm, timm-tf"
-    ):
-        read_model(checkpoint(tmp_path), dialect="omz")
+    with pytest.raises(UsageError, match="'omz' was asked for, its tensors are of timm or timm-tf"):
+        read_model(checkpoint(tmp_path), Wanted(dialect="omz"))
 
 
 # --- what is refused --------------------------------------------------------------------------
@@ -173,11 +171,14 @@ SE = "blocks.2.0.se.conv_reduce.bias"
     ("tensors", "problem"),
     [
         (without(SE), f"{SE}: missing; blocks.3.se.reduce.bias of mixnet-s-custom is made of it"),
-        (without("conv_head.weight"), r"conv_head\.weight: missing; .* not a whole timm MixNet"),
-        (without("classifier.weight"), r"classifier\.weight: missing, or no matrix"),
+        (
+            without("conv_head.weight"),
+            r"conv_head\.weight: missing; head\.conv\.0\.weight of mixnet-s-custom",
+        ),
+        (without("classifier.weight"), r"classifier\.weight: missing; our classifier\.weight"),
         (
             without("blocks.2.0.conv_dw.1.weight"),
-            r"blocks\.3: kernel_sizes \(3, 7\), expected \(3, 5",
+            r"conv_dw\.1\.weight: missing, but blocks\.2\.0\.conv_dw\.2\.weight is there",
         ),
         ({**TENSORS, "more": np.zeros(2)}, "1 tensors left over .*: more"),
         ({**TENSORS, SE: np.zeros(9, np.float32)}, rf"{SE}: gives \(9,\), but blocks\.3\.se"),
@@ -188,7 +189,10 @@ SE = "blocks.2.0.se.conv_reduce.bias"
             {**TENSORS, "bn1.running_var": np.full(8, -1, np.float32)},
             r"stem\.conv_bn\.variance: a variance is negative",
         ),
-        ({"conv1.weight": np.zeros(3)}, r"1 tensors, but the names are not timm.*first: conv1"),
+        (
+            {"conv1.weight": np.zeros(3)},
+            r"1 tensors, but the names are of no MixNet .*first: conv1",
+        ),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_one_error_and_writes_nothing(
@@ -205,9 +209,9 @@ def test_another_model_than_the_expected_one_is_an_error(tmp_path: Path) -> None
     with pytest.raises(
         WeightsError, match="expected mixnet-s, found mixnet-s-custom: stem_channels"
     ):
-        convert(source, tmp_path / "model.h5", model="mixnet-s")
+        convert(source, tmp_path / "model.h5", Wanted(model="mixnet-s"))
     with pytest.raises(WeightsError, match="not mixnet-m: 16 blocks, expected 19"):
-        convert(source, tmp_path / "model.h5", model="mixnet-m")
+        convert(source, tmp_path / "model.h5", Wanted(model="mixnet-m"))
     assert listing(tmp_path) == [source.name]
 
 
@@ -231,4 +235,4 @@ def test_a_release_whose_bytes_are_not_those_its_name_states_is_refused(tmp_path
 
 def test_an_unknown_architecture_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(UsageError, match="unknown architecture 'mixnet-q'"):
-        convert(tmp_path / "absent.pth", tmp_path / "out.h5", model="mixnet-q")
+        convert(tmp_path / "absent.pth", tmp_path / "out.h5", Wanted(model="mixnet-q"))

@@ -184,7 +184,7 @@ def test_a_safetensors_header_must_be_plain_json(header: bytes, problem: str, fo
 
 def test_a_safetensors_header_longer_than_the_file_is_an_error(folder: Path) -> None:
     with pytest.raises(
-        WeightsError, match="a header of 1000 bytes in a file of 10; accepted are 4194304"
+        WeightsError, match="a header of 1000 bytes in a file of 10; accepted are 2097152"
     ):
         read(stored(folder, (1000).to_bytes(8, "little") + b"{}"))
 
@@ -193,8 +193,6 @@ def test_a_safetensors_header_longer_than_the_file_is_an_error(folder: Path) -> 
     ("data", "container"),
     [
         (b"\x89HDF\r\n\x1a\n", "hdf5"),
-        (b"\x1f\x8b\x08", "gzip"),
-        (b"\0" * 257 + b"ustar", "tar"),
         (b"\x80\x02N.", "pickle"),
         (b"\x93NUMPY\x01\x00", "npy"),
         (zip_bytes([("x.npy", b"")]), "zip"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +15,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimix import weights
-from minimix.errors import WeightsError
+from minimix.errors import UsageError, WeightsError
 from weights_tools import readers
-from weights_tools.mappings import timm
+from weights_tools.origins import find_origin, map_checkpoint
+from weights_tools.readers.checkpoint import Checkpoint
 from weights_tools.readers.source import open_source
+from weights_tools.readers.topology import Topology
 
 
 @dataclass(frozen=True)
 class TensorSummary:
-    """One tensor at a glance.
+    """One tensor at a glance; mean, std, minimum and maximum are of its finite values.
 
     Attributes:
-        crc32: of the array's bytes, little-endian.
+        mean: None where no value is finite, and so for the other three.
         finite: how many values are neither infinite nor NaN.
+        crc32: of the array's bytes, little-endian.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
+    mean: float | None
+    std: float | None
+    minimum: float | None
+    maximum: float | None
     finite: int
     crc32: str
+
+    @property
+    def not_finite(self) -> int:
+        """How many values are infinite or NaN."""
+        return prod(self.shape) - self.finite
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """The network that the tensors are of.
+
+    Attributes:
+        origin: whose names they have.
+        dialects: names of those that fit; several where the tensors cannot tell.
+        pipelines: likewise.
+        ignored: reason -> how many tensors are left out for it.
+    """
+
+    origin: str
+    architecture: str
+    num_classes: int
+    dialects: tuple[str, ...]
+    pipelines: tuple[str, ...]
+    ignored: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Operations:
+    """The operations that a container states.
+
+    Attributes:
+        kinds: in the container's vocabulary -> how many.
+        inputs: name -> shape, 0 where a size is free.
+    """
+
+    kinds: dict[str, int]
+    inputs: dict[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -43,21 +87,26 @@ class Inspection:
     """One file at a glance.
 
     Attributes:
+        tensors: those that were asked for.
+        tensor_count: of the whole file.
+        metadata: what the file says beside its tensors.
+        parts: further files of the checkpoint, by name -> SHA-256.
         refused: globals of a pickle that ``convert`` would refuse; without them it is readable.
-        architecture: what was recognised, or empty.
-        problem: why nothing was recognised or read, or empty.
+        operations: None where the container holds tensors only.
+        recognised: None where nothing was; ``problem`` says why.
     """
 
     path: str
     container: str
     size_bytes: int
     sha256: str
-    tensors: tuple[TensorSummary, ...]
-    metadata: dict[str, str]
+    tensors: tuple[TensorSummary, ...] = ()
+    tensor_count: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
-    architecture: str = ""
-    dialect: str = ""
-    num_classes: int = 0
+    operations: Operations | None = None
+    recognised: Recognised | None = None
     problem: str = ""
 
 
@@ -69,90 +118,120 @@ def summarise(name: str, array: NDArray[Any]) -> TensorSummary:
     """
     data = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     finite = np.isfinite(data)
-    values = data[finite].astype(np.float64)
-    mean, std, low, high = (
-        (values.mean(), values.std(), values.min(), values.max()) if values.size else [np.nan] * 4
-    )
+    mean, std, low, high = _statistics(data[finite].astype(np.float64))
     return TensorSummary(
         name=name,
         shape=array.shape,
         dtype=array.dtype.name,
-        mean=float(mean),
-        std=float(std),
-        minimum=float(low),
-        maximum=float(high),
+        mean=mean,
+        std=std,
+        minimum=low,
+        maximum=high,
         finite=int(finite.sum()),
         crc32=f"{zlib.crc32(data.tobytes()):08x}",
     )
 
 
-def _summaries(tensors: Mapping[str, NDArray[Any]]) -> tuple[TensorSummary, ...]:
-    return tuple(summarise(name, array) for name, array in tensors.items())
+def _statistics(values: NDArray[np.float64]) -> tuple[float | None, ...]:
+    """(...) finite -> mean, standard deviation, least, largest; nothing of nothing."""
+    if not values.size:
+        return (None,) * 4
+    # Squares of large numbers overflow; powers of two are divided by without rounding.
+    _, exponent = np.frexp(np.abs(values).max())
+    scaled = np.ldexp(values, -exponent)
+    found = (scaled.mean(), scaled.std(), scaled.min(), scaled.max())
+    return tuple(float(np.ldexp(one, exponent)) for one in found)
 
 
-def _inspect_model(path: Path) -> Inspection:
-    source = open_source(path)
+def _with_tensors(
+    found: Inspection, tensors: Mapping[str, NDArray[Any]], pattern: str
+) -> Inspection:
+    asked_for = [name for name in tensors if fnmatchcase(name, pattern)]
+    if tensors and not asked_for:
+        raise UsageError(
+            f"{found.path}: no tensor matches {pattern!r}; the first is {next(iter(tensors))}"
+        )
+    rows = tuple(summarise(name, tensors[name]) for name in asked_for)
+    return replace(found, tensors=rows, tensor_count=len(tensors))
+
+
+def _model(path: Path, found: Inspection, pattern: str) -> Inspection:
     model = weights.load(path)
-    provenance = {
+    metadata = {"stored as": model.dtype} | {
         f"{key} {inner}" if inner else key: str(value)
         for key, entry in model.provenance.items()
         if key not in ("tensors", "ignored")
         for inner, value in (entry.items() if isinstance(entry, dict) else [("", entry)])
     }
-    return Inspection(
-        path=str(path),
-        container="minimix model (hdf5)",
-        size_bytes=source.size_bytes,
-        sha256=source.sha256(),
-        tensors=_summaries(model.params),
-        metadata=provenance,
-        architecture=model.architecture.name,
-        dialect=model.dialect.name,
-        num_classes=model.architecture.num_classes,
+    recognised = Recognised(
+        "minimix",
+        model.architecture.name,
+        model.architecture.num_classes,
+        (model.dialect.name,),
+        (model.pipeline.name,),
     )
+    found = replace(
+        found, container="minimix model (hdf5)", metadata=metadata, recognised=recognised
+    )
+    in_order = {name: model.params[name] for name in model.graph.param_shapes}
+    return _with_tensors(found, in_order, pattern)
 
 
-def inspect(path: Path) -> Inspection:
+def _operations(topology: Topology) -> Operations:
+    kinds = Counter(operation.kind for operation in topology.operations)
+    return Operations(dict(kinds.most_common()), dict(topology.inputs), topology.outputs)
+
+
+def _recognise(checkpoint: Checkpoint) -> tuple[Recognised | None, str]:
+    """The network, or why it is none."""
+    try:
+        origin = find_origin(checkpoint)
+        mapped = map_checkpoint(checkpoint, origin)
+    except WeightsError as error:
+        return None, str(error)
+    return Recognised(
+        origin.name,
+        mapped.architecture.name,
+        mapped.architecture.num_classes,
+        tuple(dialect.name for dialect in mapped.dialects),
+        tuple(pipeline.name for pipeline in mapped.pipelines),
+        dict(Counter(mapped.ignored.values())),
+    ), ""
+
+
+def inspect(path: Path, pattern: str = "*") -> Inspection:
     """Look into a checkpoint or a model file, as far as it can be read.
 
     A pickle that would import something else than tensors is not read; ``refused`` names what.
 
+    Args:
+        pattern: which tensors to describe, as a shell pattern of their names.
+
     Raises:
         WeightsError: the file is missing, damaged, or of an unknown container.
+        UsageError: no tensor matches the pattern.
     """
-    container = readers.detect(path)
-    if container == "hdf5":
-        return _inspect_model(path)
-    refused = tuple(readers.refused_globals(path))
-    if refused:
-        source = open_source(path)
-        return Inspection(
-            path=str(path),
-            container=container,
-            size_bytes=source.size_bytes,
-            sha256=source.sha256(),
-            tensors=(),
-            metadata={},
-            refused=refused,
-            problem="not read: it would import what no state dict needs",
-        )
-    checkpoint = readers.read(path)
-    architecture, num_classes, problem = "", 0, "the tensor names are none that minimix knows"
-    if timm.matches(checkpoint.tensors):
-        try:
-            found = timm.map_timm(checkpoint.tensors).architecture
-            architecture, num_classes, problem = found.name, found.num_classes, ""
-        except WeightsError as error:
-            problem = str(error)
-    return Inspection(
+    source = open_source(path)
+    found = Inspection(
         path=str(path),
-        container=checkpoint.container,
-        size_bytes=checkpoint.size_bytes,
-        sha256=checkpoint.sha256,
-        tensors=_summaries(checkpoint.tensors),
+        container=readers.detect(path),
+        size_bytes=source.size_bytes,
+        sha256=source.sha256(),
+        refused=tuple(readers.refused_globals(path)),
+    )
+    if found.container == "hdf5":
+        return _model(path, found, pattern)
+    if found.refused:
+        return replace(found, problem="not read: it would import what no state dict needs")
+    checkpoint = readers.read(path)
+    recognised, problem = _recognise(checkpoint)
+    found = replace(
+        found,
+        path=str(checkpoint.path),
         metadata=checkpoint.metadata,
-        architecture=architecture,
-        dialect="timm or timm-tf (the tensors are alike)" if architecture else "",
-        num_classes=num_classes,
+        parts=dict(checkpoint.parts),
+        operations=_operations(checkpoint.topology) if checkpoint.topology else None,
+        recognised=recognised,
         problem=problem,
     )
+    return _with_tensors(found, checkpoint.tensors, pattern)

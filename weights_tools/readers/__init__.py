@@ -32,14 +32,16 @@ def read(path: Path | str) -> Checkpoint:
     if row.read is None:
         readable = ", ".join(row.name for row in FORMATS if row.read)
         raise source.fail(f"is {row.name}; readable are {readable}. {row.advice}")
-    tensors, metadata = row.read(source)
+    contents = row.read(source)
     return Checkpoint(
         container=row.name,
-        tensors=tensors,
-        metadata=metadata,
+        tensors=contents.tensors,
+        metadata=contents.metadata,
         path=source.path,
         size_bytes=source.size_bytes,
         sha256=source.sha256(),
+        topology=contents.topology,
+        parts=contents.parts,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import NDArray
+
+from weights_tools.readers.topology import Topology
 
 MAX_NAME_CHARACTERS = 1024
 """The longest tensor name accepted; the longest of a MixNet has about 40 characters."""
@@ -24,6 +26,23 @@ Tensors = dict[str, Array]
 
 
 @dataclass(frozen=True)
+class Contents:
+    """What one reader found in a file.
+
+    Attributes:
+        tensors: see ``Checkpoint``.
+        metadata: see ``Checkpoint``.
+        topology: the operations, where the container holds a network and not only its tensors.
+        parts: further files that were read, by name -> SHA-256 of their bytes.
+    """
+
+    tensors: Tensors
+    metadata: dict[str, str] = field(default_factory=dict)
+    topology: Topology | None = None
+    parts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """The tensors of one file, under the names that the file gives them.
 
@@ -31,9 +50,12 @@ class Checkpoint:
         container: the format, as ``weights_tools.readers.detect`` names it.
         tensors: name -> array, in the file's order; read-only, C-contiguous, native byte order.
         metadata: what the file says beside its tensors, and what the reader left out.
-        path: the file.
+        path: the file; of a checkpoint of several files, the one that lists the tensors.
         size_bytes: the file's size.
         sha256: of the file's bytes, 64 hexadecimal digits.
+        topology: the operations, where the container holds a network and not only its tensors;
+            its values of constant content are in ``tensors``, under their value names.
+        parts: the further files of the checkpoint, by name -> SHA-256 of their bytes.
     """
 
     container: str
@@ -42,6 +64,8 @@ class Checkpoint:
     path: Path
     size_bytes: int
     sha256: str
+    topology: Topology | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))

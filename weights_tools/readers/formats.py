@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from weights_tools.readers.checkpoint import Tensors
+from weights_tools.readers.checkpoint import Contents
+from weights_tools.readers.mindspore import is_mindspore, read_mindspore
+from weights_tools.readers.onnx_model import is_onnx, read_onnx
+from weights_tools.readers.openvino_ir import is_openvino, read_openvino
 from weights_tools.readers.safetensors import is_safetensors, read_safetensors
 from weights_tools.readers.source import Source
+from weights_tools.readers.tensorflow_bundle import is_bundle_index, read_bundle_index
+from weights_tools.readers.tensorflow_tar import is_gzip, is_tar, read_tar
 from weights_tools.readers.torch_legacy import is_torch_legacy, legacy_globals, read_torch_legacy
 from weights_tools.readers.torch_zip import is_torch_zip, is_zip, read_torch_zip, zip_globals
 
-Reader = Callable[[Source], tuple[Tensors, dict[str, str]]]
+Reader = Callable[[Source], Contents]
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Format:
     Attributes:
         name: what ``detect`` returns.
         matches: whether an open file is one, by its bytes.
-        read: open file -> tensors and metadata; None where minimix has no reader.
+        read: open file -> its contents; None where minimix has no reader.
         advice: what to do with such a file where there is no reader.
         list_globals: open file -> the globals that its pickles name; None without pickles.
     """
@@ -57,15 +62,19 @@ FORMATS: tuple[Format, ...] = (
         _magic(b"\x89HDF\r\n\x1a\n"),
         advice="A minimix model loads as it is (minimix --model); Keras weights are not supported",
     ),
-    Format("gzip", _magic(b"\x1f\x8b"), advice=_UNPACK),
+    Format("tensorflow-bundle", is_bundle_index, read_bundle_index),
+    Format("tensorflow-tar-gz", is_gzip, read_tar),
     Format("npy", _magic(b"\x93NUMPY"), advice="A single array is no checkpoint"),
-    Format("tar", _magic(b"ustar", 257), advice=_UNPACK),
+    Format("tensorflow-tar", is_tar, read_tar),
     Format("safetensors", is_safetensors, read_safetensors),
     Format("pickle", _magic(b"\x80"), advice=_STATE_DICT),
     Format(
         "html", _starts(b"<!doctype html", b"<html"), advice="A web page: fetch the file itself"
     ),
+    Format("openvino-ir", is_openvino, read_openvino),
     Format("xml", _starts(b"<?xml", b"<net "), advice="No reader takes it"),
+    Format("onnx", is_onnx, read_onnx),
+    Format("mindspore", is_mindspore, read_mindspore),
     Format(
         "git-lfs-pointer",
         _starts(b"version https://git-lfs"),

@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 from minimix.errors import WeightsError
 
-MAX_OPCODES = 500_000
+MAX_OPCODES = 400_000
 """The longest program accepted; that of mixnet-s has 16 thousand instructions."""
 
 MAX_PICKLE_BYTES = 64 * 2**20
@@ -80,12 +80,34 @@ class PickleStream:
 def decode(stream: PickleStream) -> list[Instruction]:
     """Pickle -> its instructions up to STOP, those that ``check`` would refuse included."""
     instructions: list[Instruction] = []
+    frame_end = 0
     while len(instructions) < MAX_OPCODES:
         instruction = _next_instruction(stream)
         instructions.append(instruction)
+        frame_end = _checked_frame(stream, instruction, frame_end)
         if instruction[0] == "STOP":
             return instructions
     raise stream.fail(f"the pickle has more than {MAX_OPCODES} instructions. {ADVICE}")
+
+
+def _checked_frame(stream: PickleStream, instruction: Instruction, frame_end: int) -> int:
+    """Return where the frame ends that the stream is in, or 0: frames hold whole instructions."""
+    opcode, argument, position = instruction
+    if frame_end and (opcode == "FRAME" or stream.tell() > frame_end):
+        raise stream.fail(
+            f"byte {position}: {opcode} reaches over the end of its frame, byte {frame_end}. "
+            f"{TRUNCATED}"
+        )
+    if opcode == "FRAME":
+        frame_end = stream.tell() + argument
+    if stream.tell() == frame_end:
+        return 0
+    if opcode == "STOP" and frame_end:
+        raise stream.fail(
+            f"byte {position}: the pickle ends inside of a frame, which goes on to byte "
+            f"{frame_end}. {TRUNCATED}"
+        )
+    return frame_end
 
 
 def list_globals(data: bytes | mmap.mmap, pickles: int = 1) -> list[str]:
@@ -153,4 +175,6 @@ def _next_instruction(stream: PickleStream) -> Instruction:
         # The readers call read and readline, and nothing else of a file.
         return opcode.name, opcode.arg.reader(cast(IO[bytes], stream)), position
     except ValueError as error:
-        raise stream.fail(f"byte {position}: {opcode.name}: {error}. {TRUNCATED}") from error
+        # pickletools quotes the whole text that is no number.
+        problem = f"byte {position}: {opcode.name}: {str(error)[:200]}"
+        raise stream.fail(f"{problem}. {TRUNCATED}") from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from weights_tools.readers.checkpoint import (
+    Contents,
     Tensors,
     checked_name,
     checked_sizes,
@@ -22,7 +23,7 @@ from weights_tools.readers.checkpoint import (
 from weights_tools.readers.scalars import SCALARS, owned
 from weights_tools.readers.source import Source
 
-MAX_HEADER_BYTES = 4 * 2**20
+MAX_HEADER_BYTES = 2 * 2**20
 """The longest JSON header accepted; that of mixnet-m has 44 thousand."""
 
 METADATA_KEY = "__metadata__"
@@ -49,7 +50,7 @@ def is_safetensors(source: Source) -> bool:
     return source.data[8:9] == b"{" and _header_bytes(source) < 2**32
 
 
-def read_safetensors(source: Source) -> tuple[Tensors, dict[str, str]]:
+def read_safetensors(source: Source) -> Contents:
     """Open safetensors file -> tensors, in the order of their data, and its metadata.
 
     Raises:
@@ -58,7 +59,7 @@ def read_safetensors(source: Source) -> tuple[Tensors, dict[str, str]]:
     try:
         header = _header(source)
         metadata = _metadata(header.pop(METADATA_KEY, {}))
-        return _tensors(source, header), metadata
+        return Contents(_tensors(source, header), metadata)
     except (ValueError, RecursionError) as error:
         raise source.fail(f"safetensors: {error}. {_ADVICE}") from error
 

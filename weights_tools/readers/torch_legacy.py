@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from weights_tools.readers.checkpoint import Tensors, shown
+from weights_tools.readers.checkpoint import Contents, shown, shown_size
 from weights_tools.readers.pickle_program import TRUNCATED, PickleStream, list_globals
 from weights_tools.readers.source import Source
 from weights_tools.readers.torch_objects import ALLOWED_GLOBALS, StorageStub, StorageTable
@@ -34,7 +34,7 @@ def is_torch_legacy(source: Source) -> bool:
     return head[:1] == b"\x80" and MAGIC_BYTES in head
 
 
-def read_torch_legacy(source: Source) -> tuple[Tensors, dict[str, str]]:
+def read_torch_legacy(source: Source) -> Contents:
     """Open legacy torch file -> tensors and metadata.
 
     Raises:
@@ -52,7 +52,7 @@ def read_torch_legacy(source: Source) -> tuple[Tensors, dict[str, str]]:
         chosen = choose_state_dict(loaded)
     except ValueError as error:
         raise source.fail(str(error)) from error
-    return to_arrays(source, chosen.stubs, starts, big_endian=False), chosen.metadata
+    return Contents(to_arrays(source, chosen.stubs, starts, big_endian=False), chosen.metadata)
 
 
 def legacy_globals(source: Source) -> list[str]:
@@ -62,7 +62,7 @@ def legacy_globals(source: Source) -> list[str]:
 
 def _expect(source: Source, what: str, found: Any, expected: int) -> None:
     if type(found) is not int or found != expected:
-        raise source.fail(f"{what} is {shown(found)}; expected {expected}. {TRUNCATED}")
+        raise source.fail(f"{what} is {shown_size(found)}; expected {expected}. {TRUNCATED}")
 
 
 def _storage_starts(

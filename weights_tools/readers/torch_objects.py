@@ -73,7 +73,8 @@ class StorageTable:
         if tag != "storage" or not isinstance(storage_type, StorageType):
             raise ValueError("the persistent id is no storage; whole modules cannot be read")
         if not isinstance(key, str) or type(count) is not int or count < 0:
-            raise ValueError(f"storage {shown(key)}: expected a text key and a length")
+            found = shown(key) if isinstance(key, str) else _kind(key)
+            raise ValueError(f"storage {found}: expected a text key and a length")
         if identifier[5:] not in ((), (None,)):
             raise ValueError(f"storage {shown(key)}: views of storages (PyTorch before 0.4)")
         stub = StorageStub(key, storage_type, count)
@@ -89,6 +90,7 @@ def _rebuild_tensor(arguments: tuple[Any, ...]) -> TensorStub:
     storage, offset, shape, strides = arguments[:4]
     if not isinstance(storage, StorageStub) or storage.type.is_untyped:
         raise ValueError("expected a storage of a known element type")
+    _check_no_metadata(arguments[6:])
     return _checked_tensor(storage, storage.type.scalar, offset, shape, strides)
 
 
@@ -99,7 +101,14 @@ def _rebuild_tensor_v3(arguments: tuple[Any, ...]) -> TensorStub:
     storage, offset, shape, strides, _, _, scalar = arguments[:7]
     if not isinstance(storage, StorageStub) or not isinstance(scalar, ScalarName):
         raise ValueError("expected a storage and an element type")
+    _check_no_metadata(arguments[7:])
     return _checked_tensor(storage, scalar.name, offset, shape, strides)
+
+
+def _check_no_metadata(metadata: tuple[Any, ...]) -> None:
+    """Refuse what else a tensor may be told to be: the negative of its elements, for one."""
+    if metadata not in ((), (None,), ({},)):
+        raise ValueError("a tensor with metadata, as lazily negated ones have; expected none")
 
 
 def _checked_tensor(

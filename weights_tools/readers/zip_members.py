@@ -23,7 +23,12 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _FULL32 = 0xFFFFFFFF
-_ENCRYPTED = 1
+_UNREADABLE_FLAGS = 1 << 0 | 1 << 5 | 1 << 6 | 1 << 13
+"""Encrypted, a patch of another file, strongly encrypted, with headers that are encrypted."""
+
+_NEWEST_VERSION = 63
+"""Times ten: 6.3, of 2006, is what archives may ask for at most."""
+
 _DAMAGED = "The archive is damaged: download it again and compare its sha256"
 
 
@@ -109,8 +114,10 @@ def _find_directory(source: Source) -> tuple[int, int, int]:
         if at + _END64.size > locator_at or data[at : at + 4] != b"PK\x06\x06":
             raise ValueError(f"there is no zip64 end record at byte {at}")
         count, size, start = _END64.unpack_from(data, at)[-3:]
-    if start + size > at:
-        raise ValueError(f"the directory reaches over the end record at byte {at}")
+    if start + size != at:
+        raise ValueError(
+            f"the directory ends at byte {start + size}, its end record begins at byte {at}"
+        )
     return count, start, start + size
 
 
@@ -120,7 +127,7 @@ def _central_entry(source: Source, position: int, end: int) -> tuple[str, int, i
     if position + _CENTRAL.size > end:
         raise ValueError(f"the directory is cut off at byte {position}")
     fields = _CENTRAL.unpack_from(data, position)
-    signature, _, _, flags, method, _, _, crc, packed, size = fields[:10]
+    signature, _, version, flags, method, _, _, crc, packed, size = fields[:10]
     name_bytes, extra_bytes, comment_bytes, _, _, _, local = fields[10:]
     name_at = position + _CENTRAL.size
     extra_at = name_at + name_bytes
@@ -130,7 +137,9 @@ def _central_entry(source: Source, position: int, end: int) -> tuple[str, int, i
     name = data[name_at:extra_at].decode("utf-8")
     extra = data[extra_at : extra_at + extra_bytes]
     size, packed, local = _widened(extra, (size, packed, local))
-    if method != 0 or packed != size or flags & _ENCRYPTED:
+    if version & 0xFF > _NEWEST_VERSION:
+        raise ValueError(f"{shown(name)} needs version {version & 0xFF} of the format")
+    if method != 0 or packed != size or flags & _UNREADABLE_FLAGS:
         raise ValueError(
             f"{shown(name)} is compressed or encrypted; torch.save stores members as they are. "
             "Unpack the archive and pack it again without compression (zip -0)"

@@ -1,0 +1,1 @@
+"""Networks that a container states as operations -> our parameters; names mean nothing here."""
