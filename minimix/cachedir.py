@@ -1,10 +1,14 @@
-"""Where minimix keeps what it can make again: downloads, compiled kernels."""
+"""Where minimix keeps what it can make again: converted models, downloads, compiled kernels."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from minimix.errors import OutputError
 
 
 def cache_folder() -> Path:
@@ -26,3 +30,39 @@ def cache_folder() -> Path:
         return Path.home() / "Library/Caches/minimix"
     xdg = os.environ.get("XDG_CACHE_HOME")
     return (Path(xdg) if xdg else Path.home() / ".cache") / "minimix"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error that names the file.
+
+    Raises:
+        OutputError: the disk is full, the folder is read-only.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror or error}. Make room there, or give the "
+            "cache another folder in MINIMIX_CACHE_DIR"
+        ) from error
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and its missing parents; return those that were made, the innermost first.
+
+    Raises:
+        FileNotFoundError: somebody removed a parent meanwhile; try again.
+        OSError: it cannot be made.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+    return missing
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those folders that hold nothing, in this order."""
+    for folder in folders:
+        with suppress(OSError):  # not empty, not there, not ours
+            folder.rmdir()

@@ -66,6 +66,11 @@ class Node:
         kernel_size = getattr(self.operator, "kernel_size", None)
         return () if kernel_size is None else (kernel_size,)
 
+    def _repr_html_(self) -> str:
+        from minimix.markup import node_html  # brings NumPy, which a graph does not need
+
+        return node_html(self.name, self.operator, self.kernel_sizes, self.inputs)
+
 
 @dataclass(frozen=True)
 class Graph:

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minimix.errors import InputError
+from minimix.network import OFFLINE_VARIABLE, is_offline
 
 MAX_BYTES = 64 * 2**20
 """Bytes that standard input or a URL may deliver."""
-
-OFFLINE_VARIABLE = "MINIMIX_OFFLINE"
 
 STDIN = "-"
 
@@ -65,11 +64,6 @@ class _Bytes(io.BytesIO):
         self.name = name
 
 
-def is_offline() -> bool:
-    """Whether the environment forbids the network: MINIMIX_OFFLINE is set, and not to 0."""
-    return os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0")
-
-
 def find_inputs(
     named: Iterable[str], *, listed: str | None = None, offline: bool = False
 ) -> Iterator[Input]:
@@ -80,7 +74,7 @@ def find_inputs(
             http and https URLs, ``-`` for the bytes of one picture on standard input.
         listed: a file that holds one path, folder or URL a line, or ``-`` for standard input.
             Where it holds NULs they separate the paths.  Its patterns are taken literally.
-        offline: refuse URLs; the environment can forbid them too, see ``is_offline``.
+        offline: refuse URLs; the environment can forbid them too, see ``minimix.network``.
 
     >>> [item.name for item in find_inputs(["a.jpg", "-"])]
     ['a.jpg', '-']

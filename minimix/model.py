@@ -5,9 +5,8 @@ name -> hub.locate -> weights.load -> zoo.build -> engine -> softmax -> labels
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, overload
@@ -16,97 +15,28 @@ import numpy as np
 
 from minimix import hub, images, weights
 from minimix.arrays import Array
+from minimix.attribution import (
+    Change,
+    ClassActivation,
+    Occlusion,
+    Patched,
+    class_activation,
+    occlusion,
+)
 from minimix.engine import EngineName, Observe, make_engine
-from minimix.errors import UsageError
+from minimix.errors import UsageError, WeightsError
 from minimix.graph import Graph, Node
+from minimix.hub import modelcache
+from minimix.hub.events import Progress
+from minimix.hub.releases import MODELS
 from minimix.images import Exif, Source
 from minimix.labels import top_k
-from minimix.operators import SqueezeExcite
-from minimix.ops import ACTIVATIONS, softmax, squeeze_excite_gates
+from minimix.ops import softmax
+from minimix.results import Prediction, Score, Step, Trace
+
+__all__ = ["Model", "Prediction", "Score", "Step", "Trace", "list_models", "load"]
 
 Several = list[Any] | tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Score:
-    """One class of a prediction: its index, its name, and its probability in 0..1."""
-
-    index: int
-    label: str
-    p: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The classes that fit a picture best, the best first."""
-
-    top: tuple[Score, ...]
-
-    @property
-    def label(self) -> str:
-        """The name of the best class."""
-        return self.top[0].label
-
-    @property
-    def p(self) -> float:
-        """The probability of the best class, in 0..1."""
-        return self.top[0].p
-
-    def __str__(self) -> str:
-        return "\n".join(f"{score.p:7.2%}  {score.label}" for score in self.top)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one node did: the node, what it read, and the array it produced."""
-
-    node: Node
-    inputs: tuple[Array, ...]
-    output: Array
-    params: tuple[Array, ...]
-
-    @property
-    def name(self) -> str:
-        """The node's path, such as ``blocks.3.mixconv``."""
-        return self.node.name
-
-    @property
-    def kernel_sizes(self) -> tuple[int, ...]:
-        """Pixels that each group of a convolution sees along one side."""
-        return self.node.kernel_sizes
-
-    @property
-    def gates(self) -> Array:
-        """(N, C): the factors that squeeze-excite gave to each channel.
-
-        Raises:
-            UsageError: the node is no squeeze-excite.
-        """
-        operator = self.node.operator
-        if not isinstance(operator, SqueezeExcite):
-            raise UsageError(f"{self.name}: a {self.node.kind} has no gates; look at a .se node")
-        return squeeze_excite_gates(
-            self.inputs[0], *self.params, activation=ACTIVATIONS[operator.activation]
-        )
-
-
-class Trace:
-    """What a run left behind: steps by node name, in order of execution."""
-
-    def __init__(self) -> None:
-        self.steps: dict[str, Step] = {}
-        self.logits: Array = np.empty((0, 0), np.float32)
-
-    def __getitem__(self, name: str) -> Step:
-        if name not in self.steps:
-            raise UsageError(f"{name}: not in this trace; it keeps: {', '.join(self.steps)}")
-        return self.steps[name]
-
-    def __iter__(self) -> Iterator[Step]:
-        return iter(self.steps.values())
-
-    def __len__(self) -> int:
-        return len(self.steps)
 
 
 class Model:
@@ -145,6 +75,11 @@ class Model:
             f"<minimix.Model {self.name} ({self.file.dialect.name}), {len(self.labels)} classes, "
             f"{self.size} px, {self.engine.name} engine>"
         )
+
+    def _repr_html_(self) -> str:
+        from minimix import notebook  # only notebooks need it
+
+        return notebook.model_html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.file, self.engine.name, self.size, self.threads)
@@ -252,6 +187,56 @@ class Model:
         trace.logits = self.run(x, observe)
         yield trace
 
+    def cam(self, x: Array, label: str | int | None = None) -> ClassActivation:
+        """(1, H, W, 3) -> what each cell of the last feature map adds to a class's logit.
+
+        Exact: the cells and the bias sum to the logit.  ``label`` is a class's name or its index,
+        by default the best.
+
+        Raises:
+            UsageError: not one picture, or no such class.
+        """
+        return class_activation(self, x, label)
+
+    def occlusion(
+        self,
+        x: Array,
+        label: str | int | None = None,
+        *,
+        patch: int | None = None,
+        stride: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Occlusion:
+        """(1, H, W, 3) -> how far a class's logit falls when a square of the picture is covered.
+
+        Args:
+            x: one picture, preprocessed.
+            label: a class's name or its index; by default the best.
+            patch: side of the square in pixels; by default an eighth of the picture's.
+            stride: pixels from one square to the next; by default half a square.
+            progress: called with the squares done and how many there are.
+
+        Raises:
+            UsageError: not one picture, no such class, or a square that does not fit.
+        """
+        return occlusion(self, x, label, patch=patch, stride=stride, progress=progress)
+
+    def patch(self, name: str, change: Change) -> Patched:
+        """Return this network with one node's output changed; call it on an input for its logits.
+
+        ``change`` takes the array that the node produced and returns what to go on with.
+
+        Raises:
+            UsageError: there is no such node.
+
+        >>> net = load("mixnet-pocket", engine="reference")
+        >>> x = np.zeros((1, 32, 32, 3), np.float32)
+        >>> silent = net.patch("pool", lambda features: 0 * features)(x)
+        >>> np.array_equal(silent[0], net.file.params["classifier.bias"])
+        True
+        """
+        return Patched(self, name, change)
+
 
 def _read_only(array: Array) -> Array:
     """Return a view that cannot be written to; the input among others is the caller's own."""
@@ -263,28 +248,42 @@ def _read_only(array: Array) -> Array:
 def load(
     name_or_path: str | Path,
     *,
+    weights: str | None = None,
     engine: EngineName = "auto",
     size: int | None = None,
     threads: int | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
 ) -> Model:
-    """Load a model by name or from a file.
+    """Load a model by name or from a file.  A released one is fetched and converted once.
 
     Args:
-        name_or_path: an embedded model's name, or the path of a minimix model file (.h5).
+        name_or_path: a model's name (``list_models()``), or the path of a model file (.h5).
+        weights: whose, of a released model: ``timm`` (default), ``timm-tf``, ``tf``, ``mindcv``.
         engine: ``reference`` (plain NumPy), ``compiled`` (for this machine), or ``auto``:
             compiled where Numba is installed, else reference.
         size: the input's side in pixels, in place of the file's own.
         threads: of the compiled engine; by default one per core.
+        offline: fetch nothing, as with MINIMIX_OFFLINE=1.
+        progress: is told what is fetched, a ``minimix.hub.events.FetchEvent`` at a time.
 
     Raises:
-        WeightsError: the model is unknown, missing, damaged or too new.
-        UsageError: the size or the engine cannot be used.
+        WeightsError: the model is unknown, missing, damaged or too new, or cannot be fetched.
+        UsageError: the weights, the size or the engine cannot be used.
+        OutputError: the cache cannot be written.
 
     >>> load("mixnet-pocket", engine="reference")
     <minimix.Model mixnet-pocket (timm), 40 classes, 96 px, reference engine>
     """
-    file = weights.load(hub.locate(name_or_path))
+    file = _read(hub.locate(name_or_path, weights, offline=offline, progress=progress))
     return Model(file, engine=engine, size=size, threads=threads)
+
+
+def _read(path: Path) -> weights.ModelFile:
+    try:
+        return weights.load(path)
+    except WeightsError as error:
+        raise modelcache.explain(path, error) from error
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -293,7 +292,7 @@ def list_models(pattern: str = "*") -> list[str]:
     >>> list_models("*pocket")
     ['mixnet-pocket']
     """
-    return [name for name in hub.MODELS if fnmatchcase(name, pattern)]
+    return [name for name in MODELS if fnmatchcase(name, pattern)]
 
 
 def _restore(file: weights.ModelFile, engine: EngineName, size: int, threads: int | None) -> Model:

@@ -99,7 +99,7 @@ def save(path: str | Path, model: ModelFile, *, force: bool = False) -> None:
         "pipeline": model.pipeline.to_json(),
         "labels": list(model.labels),
         "provenance": model.provenance,
-        "checksums": {name: zlib.crc32(array.tobytes()) for name, array in stored.items()},
+        "checksums": {name: zlib.crc32(array.data) for name, array in stored.items()},
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
     content = _hdf5(text.encode(), stored)
@@ -107,7 +107,7 @@ def save(path: str | Path, model: ModelFile, *, force: bool = False) -> None:
         temporary.write_bytes(content)
 
 
-def _hdf5(header: bytes, arrays: dict[str, Array]) -> bytes:
+def _hdf5(header: bytes, arrays: dict[str, Array]) -> memoryview:
     """The file's bytes, made in memory: libhdf5 can crash the process where a disk is full."""
     stream = io.BytesIO()
     with h5py.File(stream, "w", libver="latest") as file:
@@ -120,12 +120,12 @@ def _hdf5(header: bytes, arrays: dict[str, Array]) -> bytes:
         group = file.create_group("params")
         for name, array in arrays.items():
             group[name] = array
-    return stream.getvalue()
+    return stream.getbuffer()
 
 
 def _as_stored(name: str, array: Array, dtype: str) -> Array:
     with np.errstate(over="ignore"):
-        stored = array.astype(np.dtype(dtype).newbyteorder("<"))
+        stored = array.astype(np.dtype(dtype).newbyteorder("<"), order="C", copy=False)
     if not np.isfinite(stored).all():
         raise WeightsError(f"{name}: a value of {abs(array).max():g} does not fit {dtype}")
     return stored

@@ -194,7 +194,7 @@ def test_colour_and_bars_can_be_asked_for(classify):
     [
         ([], 2, "name at least one picture"),
         (["-", "--from-file", "-"], 2, "standard input cannot be both"),
-        (["a.png", "--model", "mixnet-s"], 4, "mixnet-s: not embedded"),
+        (["a.png", "--model", "mixnet-s", "--offline"], 4, "the network is forbidden"),
         (["a.png", "--model", "nope.h5"], 4, "nope.h5: no such file"),
         (["a.png", "--model", "bad.png"], 4, "bad.png: not an HDF5 file"),
         (["http://127.0.0.1:9/a.png", "--offline"], 3, "the network is forbidden"),

@@ -57,7 +57,7 @@ def test_no_command_at_all_is_a_usage_error_that_shows_the_help(capsys):
     ("argv", "message"),
     [
         (["clasify"], "unknown command 'clasify'; did you mean classify?"),
-        (["zzz"], "unknown command 'zzz'; known: classify, summary, "),
+        (["zzz"], "unknown command 'zzz'; known: classify, explore, "),
         (["models", "lst"], "unknown command 'lst'; did you mean list?"),
         (["classify", "a", "--formt=json"], "unknown option --formt; did you mean --format?"),
         (["classify", "a", "--form", "json"], "unknown option --form; did you mean --format?"),

@@ -15,6 +15,7 @@ from minimix import inputs
 from minimix.download import download
 from minimix.errors import InputError
 from minimix.inputs import find_inputs
+from minimix.transport import RefusedError, next_target
 
 BODY = b"a picture's bytes"
 
@@ -120,10 +121,10 @@ def test_a_server_that_is_not_there_is_an_error_with_its_cause(server):
 def test_https_never_leads_to_http():
     answer = requests.Response()
     answer.headers["Location"] = "http://host/a"
-    with pytest.raises(InputError, match="redirects from https to http, which is refused"):
-        download_module._next_target("https://host/a", "https://host/a", answer)
+    with pytest.raises(RefusedError, match="redirects from https to http, which is refused"):
+        next_target("https://host/a", answer)
     answer.headers["Location"] = "//other/b"
-    assert download_module._next_target("u", "https://host/a", answer) == "https://other/b"
+    assert next_target("https://host/a", answer) == "https://other/b"
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])

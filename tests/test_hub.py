@@ -9,8 +9,11 @@ import pytest
 
 import minimix
 from minimix import hub, weights
-from minimix.errors import WeightsError
+from minimix.dialect import DIALECTS
+from minimix.errors import UsageError, WeightsError
+from minimix.hub.releases import MODELS, RELEASES, WEIGHTS, WORTH, Release
 from minimix.zoo import FAMILIES
+from tests.reference import REFERENCE, needs_reference
 
 
 def test_the_embedded_model_is_a_file_of_the_package() -> None:
@@ -42,38 +45,109 @@ def test_an_existing_file_needs_no_ending(tmp_path: Path, monkeypatch: pytest.Mo
     assert hub.locate("mine") == Path("mine")
 
 
-@pytest.mark.parametrize("name", [n for n, entry in hub.MODELS.items() if not entry.is_embedded])
-def test_a_released_model_comes_with_the_commands_that_fetch_and_convert_it(name: str) -> None:
-    entry = hub.MODELS[name]
-    file = entry.url.rpartition("/")[2]
-    with pytest.raises(WeightsError, match="not embedded") as caught:
-        hub.locate(name)
-    message = str(caught.value)
-    assert f"curl -LO {entry.url}\n" in message
-    assert f"python -m weights_tools convert {file} -o {name}.h5" in message
-    assert f"{entry.size_bytes:,} bytes" in message
+def test_a_path_is_a_path_even_where_a_release_has_its_name(tmp_path: Path) -> None:
+    assert hub.locate(tmp_path / "mixnet-s") == tmp_path / "mixnet-s"
 
 
-@pytest.mark.parametrize("name", [n for n, entry in hub.MODELS.items() if not entry.is_embedded])
-def test_every_released_model_states_what_proves_it_the_right_one(name: str) -> None:
-    entry = hub.MODELS[name]
-    assert re.fullmatch(r"https://.+/mixnet_\w+-[0-9a-f]{8}\.pth", entry.url)
-    assert entry.url.endswith(f"-{entry.sha256_prefix}.pth")
-    assert entry.size_bytes > 10**7
-    assert entry.license and "top-1" in entry.note
-    assert name in FAMILIES
+# --- names ------------------------------------------------------------------------------------
 
 
-def test_a_misspelt_name_is_corrected_and_the_known_ones_are_listed() -> None:
-    with pytest.raises(
-        WeightsError, match=r"mixnet-poket: no model .*did you mean mixnet-pocket\?"
-    ):
-        hub.locate("mixnet-poket")
-    with pytest.raises(WeightsError, match=f"Known: {', '.join(hub.MODELS)}$"):
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("mixnet-poket", "mixnet-pocket"),
+        ("mixnet_s", "mixnet-s"),
+        ("MixNet-M", "mixnet-m"),
+        ("tf_mixnet_l", "mixnet-l --weights timm-tf"),
+        ("tf_mixnet_m.in1k", "mixnet-m --weights timm-tf"),
+        ("mixnet_xl.ra_in1k", "mixnet-xl"),
+        ("mixnet_xl_ra-aac3c00c.pth", "mixnet-xl"),
+    ],
+)
+def test_a_misspelt_name_is_corrected_and_the_known_ones_are_listed(typed: str, meant: str) -> None:
+    known = ", ".join(MODELS)
+    with pytest.raises(WeightsError, match="no model of that name, and no such file; ") as caught:
+        hub.locate(typed)
+    assert str(caught.value).endswith(f"; did you mean {meant}? Known: {known}")
+
+
+def test_a_name_like_no_other_is_not_corrected() -> None:
+    with pytest.raises(WeightsError, match="no such file; Known: mixnet-pocket, mixnet-s, "):
         hub.locate("resnet")
+    with pytest.raises(WeightsError, match="an empty model name"):
+        hub.locate("")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "message"),
+    [
+        ("mixnet-xl", "tf", "mixnet-xl with weights tf: not released. There are mixnet-s: timm, "),
+        ("mixnet-xxl", "timm", "mixnet-xxl with weights timm: not released"),
+        ("mixnet-s", "tensorflow", r"unknown weights 'tensorflow'.*Known: timm, timm-tf, tf, mind"),
+        ("mixnet-s", "mindspore", r"did you mean mindcv\?"),
+        ("mixnet-pocket", "timm", "ships inside the package and needs no weights"),
+        ("model.h5", "timm", "a file has its own weights; leave out --weights timm"),
+        ("folder/mixnet-s", "tf", "a file has its own weights"),
+    ],
+)
+def test_weights_that_do_not_exist_are_a_usage_error(name: str, weights: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        hub.locate(name, weights)
+
+
+def test_an_architecture_without_weights_says_so() -> None:
+    with pytest.raises(WeightsError, match="mixnet-xxl: an architecture of which no weights are"):
+        hub.locate("mixnet-xxl")
+
+
+# --- the table of releases --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", RELEASES.values(), ids=lambda release: release.title)
+def test_every_release_is_one_of_a_known_family_and_dialect(release: Release) -> None:
+    assert RELEASES[release.model, release.weights] is release
+    assert release.model in FAMILIES and release.dialect in DIALECTS
+    assert release.weights in WEIGHTS and release.license
+    assert re.fullmatch(r"https://[\w.]+/[\w./-]+", release.url)
+    assert (release.accuracy is None) == (not release.accuracy_source)
+
+
+def test_every_release_says_how_it_is_checked_and_what_that_is_worth() -> None:
+    checks = {release.title: release.check for release in RELEASES.values()}
+    assert checks.pop("mixnet-l (tf)") == "digest"
+    assert checks.pop("mixnet-s (tf)") == "size"
+    assert checks.pop("mixnet-m (tf)") == "none"
+    for title, check in checks.items():
+        assert check == ("none" if "mindcv" in title else "prefix")
+    assert set(WORTH) == {"digest", "prefix", "size", "none"}
+    for release in RELEASES.values():
+        is_stated = release.sha256_prefix and f"-{release.sha256_prefix}." in release.url
+        assert is_stated or release.weights in ("tf", "mindcv")
+        assert len(release.sha384) in (0, 96)
+
+
+@needs_reference
+def test_the_table_says_what_the_recorded_facts_say() -> None:
+    facts = (REFERENCE / "FACTS.md").read_text("utf-8")
+    section = facts[facts.index("## Where releases live") : facts.index("## TensorFlow bundle")]
+    for release in RELEASES.values():
+        file = release.file
+        if release.weights == "tf":  # these are listed as a pattern
+            assert "storage.googleapis.com/cloud-tpu-checkpoints/mixnet/mixnet-{s,m,l}" in section
+            assert release.url.endswith(f"/cloud-tpu-checkpoints/mixnet/{release.model}.tar.gz")
+            if release.size_bytes is not None:
+                assert f"{release.model} {release.size_bytes:,} bytes" in section
+        else:
+            folder = release.url.removeprefix("https://").removesuffix(file)
+            assert folder in section and file in section
+            if release.size_bytes is not None:
+                assert re.search(rf"{re.escape(file)} \({release.size_bytes:,}\b", section)
+        assert release.sha384 in section
+        if release.accuracy is not None:
+            assert "{:.2f}/{:.2f}".format(*release.accuracy) in section
 
 
 def test_names_are_listed_by_pattern() -> None:
-    assert minimix.list_models() == list(hub.MODELS)
+    assert minimix.list_models() == list(MODELS)
     assert minimix.list_models("*-[sm]") == ["mixnet-s", "mixnet-m"]
     assert minimix.list_models("resnet*") == []

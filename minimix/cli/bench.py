@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from minimix.cli import output
+from minimix.cli.loading import load_model
 from minimix.cli.parser import CommandParser, add_format, add_model, positive_int
 
 if TYPE_CHECKING:
@@ -115,14 +116,13 @@ def run(arguments: argparse.Namespace) -> int:
     from minimix.cli.bench_report import Report, describe_machine, write_report
     from minimix.cores import available_cores
     from minimix.hub import locate
-    from minimix.model import load
     from minimix.workflows.bench import compare, time_by_kind
     from minimix.workflows.startup import measure_startup
 
     threads = arguments.threads or sorted({1, available_cores()})
 
     def load_with(count: int) -> Model:
-        return load(arguments.model, engine=arguments.engine, size=arguments.size, threads=count)
+        return load_model(arguments, arguments.engine, count)
 
     model = load_with(threads[0])
     peers = {name: _peer(name) for name in arguments.against}
@@ -151,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
         report.kinds_threads = threads[0]
     if arguments.startup:
         # By its path, as the processes get an empty cache, in which no model has been fetched.
-        path = locate(arguments.model)
+        path = locate(arguments.model, arguments.weights, offline=arguments.offline)
         for count in threads:
             report.startups[count] = measure_startup(
                 path, arguments.engine, count, model.size, arguments.runs
@@ -182,6 +182,8 @@ def _peer(name: str) -> LoadPeer:
 def _command(arguments: argparse.Namespace) -> str:
     """The command that measures this again; what is left to its default is left out."""
     words = ["minimix", "bench", "--model", str(arguments.model)]
+    if arguments.weights:
+        words += ["--weights", arguments.weights]
     if arguments.size:
         words += ["--size", str(arguments.size)]
     if arguments.engine != "auto":

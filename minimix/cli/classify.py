@@ -9,7 +9,15 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from minimix.cli import output
-from minimix.cli.parser import CommandParser, add_format, add_model, add_threads, positive_int
+from minimix.cli.loading import load_model
+from minimix.cli.parser import (
+    CommandParser,
+    add_format,
+    add_model,
+    add_quiet,
+    add_threads,
+    positive_int,
+)
 from minimix.cli.predictions import Row, make_writer
 from minimix.cli.progress import note_compilation, progress
 from minimix.errors import InputError, UsageError
@@ -69,8 +77,7 @@ def add_command(parser: CommandParser) -> None:
         help="pictures computed together (default: 16)",
     )
     add_threads(command)
-    command.add_argument("--offline", action="store_true", help="refuse URLs")
-    command.add_argument("-q", "--quiet", action="store_true", help="no notes, no progress")
+    add_quiet(command)
     command.add_argument(
         "-v", "--verbose", action="store_true", help="say how pictures are prepared"
     )
@@ -83,14 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("name at least one picture, folder or URL, or give --from-file FILE")
     if "-" in arguments.inputs and arguments.from_file == "-":
         raise UsageError("standard input cannot be both a picture (-) and a list (--from-file -)")
-    from minimix.model import load  # brings NumPy and h5py
-
-    model = load(
-        arguments.model,
-        engine=arguments.engine,
-        size=arguments.size,
-        threads=arguments.threads,
-    )
+    model = load_model(arguments, arguments.engine, arguments.threads)
     if model.engine.name == "compiled" and not arguments.quiet:
         note_compilation()
     model.prepare()

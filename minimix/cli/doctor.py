@@ -7,13 +7,14 @@ import os
 import sys
 from typing import Any
 
-from minimix import __version__, inputs
+from minimix import __version__
 from minimix.cachedir import cache_folder
 from minimix.cli import output
 from minimix.cli.machine import cpu_name, package_version
 from minimix.cli.parser import CommandParser, add_format
 from minimix.cores import THREADS_VARIABLE, available_cores
 from minimix.errors import CheckError, MinimixError
+from minimix.network import MIRROR_VARIABLE, OFFLINE_VARIABLE
 
 SCHEMA_VERSION = 1
 MODEL = "mixnet-pocket"
@@ -40,8 +41,9 @@ _SHOWN_FEATURES = (
 )  # fmt: skip
 
 _VARIABLES = {
-    "MINIMIX_CACHE_DIR": "the cache folder",
-    inputs.OFFLINE_VARIABLE: "forbids the network unless empty or 0",
+    "MINIMIX_CACHE_DIR": "the cache folder: fetched models, compiled kernels",
+    OFFLINE_VARIABLE: "forbids the network unless empty or 0",
+    MIRROR_VARIABLE: "base addresses to fetch weights from, in place of the original ones",
     THREADS_VARIABLE: "threads of the compiled engine",
     "MINIMIX_MAX_PIXELS": "largest picture that is opened, in pixels",
     "NO_COLOR": "no colour",

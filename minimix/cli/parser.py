@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from minimix.cli import output
+from minimix.hub.releases import WEIGHTS
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -136,14 +137,37 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def add_weights(parser: CommandParser) -> None:
+    """Add --weights."""
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        help=f"whose weights of a released model (default: {WEIGHTS[0]})",
+    )
+
+
+def add_offline(parser: CommandParser) -> None:
+    """Add --offline."""
+    parser.add_argument(
+        "--offline", action="store_true", help="use no network: fetch neither weights nor URLs"
+    )
+
+
+def add_quiet(parser: CommandParser) -> None:
+    """Add -q."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notes, no progress")
+
+
 def add_model(parser: CommandParser, what: str = "NAME|PATH") -> None:
-    """Add --model and --size."""
+    """Add --model, --weights, --offline and --size."""
     parser.add_argument(
         "--model",
         default="mixnet-pocket",
         metavar=what,
         help="a model's name or its file (default: mixnet-pocket); see: minimix models list",
     )
+    add_weights(parser)
+    add_offline(parser)
     parser.add_argument(
         "--size", type=positive_int, metavar="PX", help="side of the input in pixels, 32 or more"
     )
@@ -175,7 +199,7 @@ def add_format(parser: CommandParser, *formats: str) -> None:
 def build_parser() -> CommandParser:
     """Return the parser of the whole command line; each command adds itself."""
     from minimix import __version__
-    from minimix.cli import bench, classify, completion, doctor, models, summary, warmup
+    from minimix.cli import bench, classify, completion, doctor, explore, models, summary, warmup
 
     parser = CommandParser(
         prog="minimix",
@@ -186,7 +210,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"minimix {__version__}")
     parser.nest()
-    for module in (classify, summary, bench, models, warmup, doctor, completion):
+    for module in (classify, explore, summary, bench, models, warmup, doctor, completion):
         module.add_command(parser)
     return parser
 
@@ -194,6 +218,7 @@ def build_parser() -> CommandParser:
 _EXAMPLES = """\
   minimix classify panda.jpg                       name what is in a picture
   minimix classify photos/ --format csv > out.csv  and in a folder of them
+  minimix explore panda.jpg -o panda.html          look inside while it does
   minimix summary --model mixnet-s --blocks        where the multiply-adds go
   minimix doctor                                   check this installation"""
 

@@ -25,6 +25,11 @@ class Progress:
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, count)
 
+    def show(self, done: int, total: int) -> None:
+        """Say how many inputs are done, of how many."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Take the bar off the terminal, which results may share with it."""

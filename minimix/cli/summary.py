@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the summary; 0."""
     from minimix.zoo import build
 
-    arch, dialect_, size = _find_architecture(arguments.model)
+    arch, dialect_, size = _find_architecture(arguments.model, arguments.weights)
     graph, dialect = build(arch, dialect_), dialect_.name
     size = arguments.size or size
     if arguments.plan:
@@ -108,16 +108,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _find_architecture(name: str) -> tuple[Architecture, Dialect, int]:
-    """A family's name or a model file -> architecture, dialect, input size in pixels."""
+def _find_architecture(name: str, whose: str | None) -> tuple[Architecture, Dialect, int]:
+    """A family's name or a model file -> architecture, dialect, input size in pixels.
+
+    Nothing is fetched: what is shown of a family does not depend on the values of its weights.
+    """
     from minimix.dialect import DIALECTS
+    from minimix.hub.releases import find_release
     from minimix.zoo import FAMILIES, architecture
 
     if name in FAMILIES:
-        return architecture(name), DIALECTS["timm"], FAMILIES[name].size
+        dialect = "timm" if whose is None else find_release(name, whose).dialect
+        return architecture(name), DIALECTS[dialect], FAMILIES[name].size
     from minimix import hub, weights  # h5py and NumPy, which a family does not need
 
-    file = weights.load(hub.locate(name))
+    file = weights.load(hub.locate(name, whose))
     return file.architecture, file.dialect, file.pipeline.size
 
 

@@ -6,6 +6,7 @@ import argparse
 import time
 
 from minimix.cli import output
+from minimix.cli.loading import load_model
 from minimix.cli.parser import CommandParser, add_model, add_threads
 from minimix.cli.progress import compilation_bar
 
@@ -34,10 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from minimix.cachedir import cache_folder
-    from minimix.model import load
 
+    model = load_model(arguments, "compiled", arguments.threads)
     started = time.perf_counter()
-    model = load(arguments.model, engine="compiled", size=arguments.size, threads=arguments.threads)
     with compilation_bar():
         model.prepare()
         model(np.zeros((1, model.size, model.size, 3), np.float32))
