@@ -53,6 +53,14 @@ class Field:
         """
         return self.first + i * self.step, self.last + i * self.step
 
+    def union(self, other: Field) -> Field:
+        """The smallest field that covers both; they have the same step.
+
+        >>> Field(-1, 1, 2).union(Field(-3, 0, 2))
+        Field(first=-3, last=1, step=2)
+        """
+        return Field(min(self.first, other.first), max(self.last, other.last), self.step)
+
 
 @dataclass(frozen=True)
 class _Fields:

@@ -133,3 +133,11 @@ def test_an_xml_larger_than_any_network_is_refused(
     monkeypatch.setattr(xml_net, "MAX_XML_BYTES", len(XML) - 1)
     with pytest.raises(WeightsError, match=f"{len(XML)} bytes of XML; accepted are"):
         read(stored_ir(tmp_path, XML, BODY))
+
+
+@pytest.mark.parametrize("name", [b"pr::::n", b"precisio:", b"a:b"])
+def test_names_in_namespaces_that_nobody_declared_are_refused(name: bytes, tmp_path: Path) -> None:
+    data = XML.replace(b" precision=", b" " + name + b"=", 1)
+    assert data != XML
+    with pytest.raises(WeightsError, match="not well-formed|unbound prefix"):
+        read(stored_ir(tmp_path, data, BODY))

@@ -107,6 +107,11 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]
         return _Storage(dtype, key, count)
 
 
+def _load(stream: io.BytesIO) -> Any:
+    # Texts of Python 2 are bytes; pickletools, and so the reader, takes them as Latin-1.
+    return _Unpickler(stream, encoding="latin-1").load()
+
+
 def _is_model(value: Any) -> bool:
     return isinstance(value, dict) and any(isinstance(v, _Tensor) for v in value.values())
 
@@ -143,7 +148,7 @@ def torch_zip(files: Files) -> Declared:
     (program,) = (name for name in members if name.endswith("/data.pkl"))
     root = program.removesuffix("data.pkl")
     big_endian = members.get(f"{root}byteorder", b"little") == b"big"
-    tensors = _tensors(_Unpickler(io.BytesIO(members[program])).load())
+    tensors = _tensors(_load(io.BytesIO(members[program])))
     found: Declared = {}
     for name, tensor in tensors.items():
         storage = tensor.storage
@@ -157,7 +162,7 @@ def torch_legacy(files: Files) -> Declared:
     """A legacy torch file: five pickles, then a count and the elements for each storage."""
     (data,) = files.values()
     stream = io.BytesIO(data)
-    magic, version, _, loaded, keys = (_Unpickler(stream).load() for _ in range(5))
+    magic, version, _, loaded, keys = (_load(stream) for _ in range(5))
     require((magic, version) == (0x1950A86A20F9469CFC6C, 1001), "magic number and version")
     tensors, at = _tensors(loaded), stream.tell()
     sizes = _storage_sizes(loaded)

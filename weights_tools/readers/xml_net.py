@@ -103,7 +103,8 @@ def parse_net(source: Source) -> Net:
     if source.size_bytes > MAX_XML_BYTES:
         raise ValueError(f"{source.size_bytes} bytes of XML; accepted are {MAX_XML_BYTES}")
     handler = _Handler()
-    parser = expat.ParserCreate("UTF-8")
+    # Aware of namespaces, of which an IR has none: names with odd colons are refused.
+    parser = expat.ParserCreate("UTF-8", "}")
     parser.StartElementHandler = handler.start
     parser.EndElementHandler = handler.end
     parser.StartDoctypeDeclHandler = handler.doctype

@@ -62,7 +62,8 @@ def average_pool(call: Call) -> list[Value]:
     pads = [*call.integers("pads"), *call.integers("pads_begin"), *call.integers("pads_end")]
     if features.axis != 1 or kernel != features.space or any(pads):
         raise ValueError(
-            f"a mean over windows of {kernel[:8]} pixels, expected the whole {features.space}"
+            f"a mean over windows of {kernel[:8]}, padded by {pads[:8]}; expected all pixels, "
+            f"{features.space}"
         )
     return _mean(features, keep=True)
 

@@ -105,5 +105,6 @@ def values_of(call: Call, handlers: dict[str, Handler]) -> list[Value]:
         if len(made) < wanted:
             raise ValueError(f"makes {len(made)} values, the file names {wanted}")
     except (ValueError, TypeError, IndexError, OverflowError) as error:
-        raise ValueError(f"{shown(operation.name)}, {shown(operation.kind)}: {error}") from error
+        where = f"{shown(operation.name)}, a {shown(operation.kind)}"
+        raise ValueError(f"{where}: {error}") from error
     return made

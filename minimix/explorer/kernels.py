@@ -1,0 +1,190 @@
+"""A convolution's groups, their kernels, and samples for the magnifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minimix.arrays import Array
+from minimix.explorer.buffers import Buffers
+from minimix.explorer.maps import brief
+from minimix.explorer.structure import Collapsed
+from minimix.geometry import pad_amounts, receptive_extent
+from minimix.graph import Graph
+from minimix.operators import BatchNorm, Conv, MixConv, Pointwise
+from minimix.params import Params
+from minimix.receptive import Field
+
+
+@dataclass(frozen=True)
+class Group:
+    """Output channels that share a kernel size.
+
+    Attributes:
+        weight: (K, K, channels), of a full convolution (K, K, Cin, channels); None for 1x1.
+    """
+
+    first: int
+    channels: int
+    kernel_size: int
+    dilation: int
+    stride: int
+    pad: tuple[int, int]
+    field: Field
+    weight: Array | None
+
+    def to_json(self, kernels: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the document's fields."""
+        return {
+            "first": self.first,
+            "channels": self.channels,
+            "kernel_size": self.kernel_size,
+            "dilation": self.dilation,
+            "extent": receptive_extent(self.kernel_size, self.dilation),
+            "pad": list(self.pad),
+            "field": field_json(self.field),
+            "kernels": kernels,
+        }
+
+    def kernel(self, channel: int) -> Array:
+        """(K, K) of an output channel, (K, K, Cin) of a full convolution."""
+        assert self.weight is not None
+        return self.weight[..., channel - self.first]
+
+    def put_kernels(self, buffers: Buffers, channels: Sequence[int]) -> dict[str, Any]:
+        """Put the kernels of some output channels."""
+        kernels = np.stack([self.kernel(channel) for channel in channels])
+        norms = np.sqrt(np.square(kernels, dtype=np.float64).reshape(len(kernels), -1).sum(axis=1))
+        return {
+            "channels": list(channels),
+            "norms": [brief(norm) for norm in norms],
+            "weights": buffers.put("kernels", kernels),
+        }
+
+
+def field_json(field: Field) -> dict[str, int]:
+    """A receptive field as the document has it."""
+    return {"first": field.first, "last": field.last, "step": field.step, "size": field.size}
+
+
+def groups_of(
+    node: Collapsed, graph: Graph, params: Params, in_side: int, fields: Sequence[Field]
+) -> tuple[Group, ...]:
+    """Groups of a convolution whose input has that many pixels along a side; none of others."""
+    operator = node.root.operator
+    weights = [params[name] for name in graph.param_names[node.name] if not name.endswith(".bias")]
+    if isinstance(operator, Pointwise):
+        sizes = [weight.shape[-1] for weight in weights]
+        return tuple(
+            Group(first, channels, 1, 1, 1, (0, 0), fields[0], None)
+            for first, channels in zip(_firsts(sizes), sizes, strict=True)
+        )
+    if not isinstance(operator, Conv | MixConv):
+        return ()
+    dilations = operator.dilations if isinstance(operator, MixConv) else (1,)
+    sizes = [weight.shape[-1] for weight in weights]
+    return tuple(
+        Group(
+            first,
+            weight.shape[-1],
+            len(weight),
+            dilation,
+            operator.stride,
+            pad_amounts(in_side, len(weight), operator.stride, operator.padding, dilation),
+            field,
+            weight,
+        )
+        for first, weight, dilation, field in zip(
+            _firsts(sizes), weights, dilations, fields, strict=True
+        )
+    )
+
+
+def _firsts(sizes: Sequence[int]) -> list[int]:
+    return [sum(sizes[:n]) for n in range(len(sizes))]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An output channel for the magnifier: what the convolution read, its kernel, what it gave.
+
+    Attributes:
+        inputs: (H, W) per picture; empty if it reads the picture itself.
+        outputs: (Ho, Wo) per picture, before batch norm.
+        scale: of the batch norm that follows, as a factor; 1 without.
+        shift: then added; 0 without.
+    """
+
+    group: int
+    channel: int
+    inputs: tuple[Array, ...]
+    weight: Array
+    bias: float
+    outputs: tuple[Array, ...]
+    scale: float
+    shift: float
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its maps."""
+        return sum(array.nbytes for array in (*self.inputs, *self.outputs))
+
+    def put(self, buffers: Buffers) -> dict[str, Any]:
+        """Put the maps and the kernel."""
+        return {
+            "group": self.group,
+            "channel": self.channel,
+            "reads": "map" if self.inputs else "picture",
+            "input": [buffers.put("samples", array) for array in self.inputs],
+            "weight": buffers.put("samples", self.weight),
+            "bias": self.bias,
+            "output": [buffers.put("samples", array) for array in self.outputs],
+            "scale": self.scale,
+            "shift": self.shift,
+        }
+
+
+def samples_of(
+    node: Collapsed,
+    groups: Sequence[Group],
+    ranked: Sequence[Sequence[int]],
+    count: int,
+    params: Params,
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+) -> list[Sample]:
+    """The liveliest channels of each group; ``inputs`` and ``outputs`` are (1, H, W, C) each."""
+    is_full = isinstance(node.root.operator, Conv)
+    bias = params.get(f"{node.name}.bias")
+    scale, shift = _affine(node, params, outputs[0].shape[-1])
+    return [
+        Sample(
+            n,
+            channel,
+            () if is_full else tuple(x[0, :, :, channel] for x in inputs),
+            group.kernel(channel),
+            0.0 if bias is None else float(bias[channel]),
+            tuple(y[0, :, :, channel] for y in outputs),
+            float(scale[channel]),
+            float(shift[channel]),
+        )
+        for n, (group, channels) in enumerate(zip(groups, ranked, strict=True))
+        for channel in channels[:count]
+    ]
+
+
+def _affine(node: Collapsed, params: Params, channels: int) -> tuple[Array, Array]:
+    """Batch norm as one factor and one summand for each channel."""
+    norm = node.norm
+    if norm is None:
+        return np.ones(channels), np.zeros(channels)
+    assert isinstance(norm.operator, BatchNorm)
+    gamma, beta, mean, variance = (
+        params[f"{norm.name}.{local}"].astype(np.float64)
+        for local in ("gamma", "beta", "mean", "variance")
+    )
+    scale = gamma / np.sqrt(variance + norm.operator.eps)
+    return scale, beta - mean * scale
