@@ -9,13 +9,13 @@
 
 # %%
 import struct
-from pathlib import Path
 
 import numpy as np
-import style
 from matplotlib.patches import Patch, Rectangle
 
-HERE = Path(__file__).resolve().parent
+import style
+
+HERE = style.HERE
 index = (HERE / "checkpoints" / "stem.ckpt.index").read_bytes()
 shard = (HERE / "checkpoints" / "stem.ckpt.data-00000-of-00001").read_bytes()
 print(f"stem.ckpt.index: {len(index)} bytes, stem.ckpt.data-00000-of-00001: {len(shard):,} bytes")
@@ -274,7 +274,7 @@ figure.legend(handles=handles, ncols=3, loc="outside lower left", fontsize=8)
 style.save(
     figure,
     "opening_a_tensorflow_checkpoint",
-    "A grid of all bytes of a checkpoint's index, coloured by meaning: keys that share their "
+    alt="A grid of all bytes of a checkpoint's index, coloured by meaning: keys that share their "
     "beginnings, and for each the type, shape, offset, size and checksum of a tensor.",
 )
 
@@ -285,7 +285,7 @@ style.save(
 # instead: does this page notice, and what would have to be checked for it to notice?
 
 # %% [markdown]
-# ### Solution
+# ## Solution
 #
 # The tensor's checksum no longer fits. A changed index can go unnoticed here, because the page does
 # not compare the checksums in the block trailers; they cover the block and its type byte.

@@ -18,13 +18,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
 from minimix.palette import KERNEL_HATCHES, OTHER_COLOUR, diverging, kernel_colour, sequential
 
 if "MPLBACKEND" not in os.environ:  # a notebook sets it; a script draws to files only
     matplotlib.use("agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 IMAGES = HERE / "images"
@@ -79,6 +80,9 @@ class Picture:
     path: Path
     alt: str
 
+    def __repr__(self) -> str:
+        return f"<picture {self.path.name}>"
+
     def _repr_png_(self) -> tuple[bytes, dict[str, Any]]:
         return self.path.read_bytes(), {"width": round(WIDTH * 100), "alt": self.alt}
 
@@ -89,8 +93,8 @@ def figure(height: float, title: str, note: str = "") -> Figure:
     The title is one sentence, the finding; the note, small and at the bottom, names units and
     model.  Axes are laid out around each other by themselves (matplotlib's "constrained" layout).
     """
-    drawn = plt.figure(figsize=(WIDTH, height), layout="constrained")
-    drawn.get_layout_engine().set(w_pad=0.08, h_pad=0.08, wspace=0.03, hspace=0.03)
+    spaced = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.03, hspace=0.03)
+    drawn = plt.figure(figsize=(WIDTH, height), layout=spaced)
     drawn.suptitle(title, x=0.012, ha="left", fontsize=12.5, fontweight="bold")
     if note:
         drawn.supxlabel(note, x=0.012, ha="left", fontsize=8, color=GREY)
@@ -171,7 +175,7 @@ def heat(
 
 def scale(axes: Axes | Sequence[Axes], image: Any, label: str, **place: Any) -> Any:
     """Draw the scale of a map beside one or several axes: its ends, the middle, and the label."""
-    first = axes if isinstance(axes, Axes) else np.ravel(axes)[0]
+    first: Axes = np.asarray(axes, object).flat[0]
     bar = first.figure.colorbar(image, ax=axes, **({"fraction": 0.05, "pad": 0.03} | place))
     low, high = image.get_clim()
     values = [low, (low + high) / 2, high]
