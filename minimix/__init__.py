@@ -14,24 +14,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minimix import ops as ops
+    from minimix.attribution import ClassActivation as ClassActivation
+    from minimix.attribution import Occlusion as Occlusion
+    from minimix.attribution import Patched as Patched
     from minimix.errors import MinimixError as MinimixError
     from minimix.model import Model as Model
-    from minimix.model import Prediction as Prediction
-    from minimix.model import Score as Score
-    from minimix.model import Step as Step
-    from minimix.model import Trace as Trace
     from minimix.model import list_models as list_models
     from minimix.model import load as load
+    from minimix.results import Prediction as Prediction
+    from minimix.results import Score as Score
+    from minimix.results import Step as Step
+    from minimix.results import Trace as Trace
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ClassActivation": "minimix.attribution",
     "MinimixError": "minimix.errors",
     "Model": "minimix.model",
-    "Prediction": "minimix.model",
-    "Score": "minimix.model",
-    "Step": "minimix.model",
-    "Trace": "minimix.model",
+    "Occlusion": "minimix.attribution",
+    "Patched": "minimix.attribution",
+    "Prediction": "minimix.results",
+    "Score": "minimix.results",
+    "Step": "minimix.results",
+    "Trace": "minimix.results",
     "list_models": "minimix.model",
     "load": "minimix.model",
 }

@@ -220,3 +220,61 @@ def test_four_threads_get_the_same_bits_as_one(net):
     with ThreadPoolExecutor(4) as threads:
         for _ in range(3):
             assert [y.tobytes() for y in threads.map(net, batches)] == expected
+
+
+def test_a_class_activation_map_and_the_bias_sum_to_the_logit(net, x):
+    (logits,) = net(x[:1])
+    for index, label in enumerate(LABELS):
+        cam = net.cam(x[:1], label=label)
+        assert (cam.index, cam.label, cam.cells.shape) == (index, label, (9, 10))
+        np.testing.assert_allclose(cam.cells.sum() + cam.bias, logits[index], rtol=1e-5)
+    assert net.cam(x[:1]).index == logits.argmax()
+    assert net.cam(x[:1], 3).label == "dog"
+
+
+def test_occlusion_covers_the_picture_with_squares_and_says_how_far_it_is(net, x):
+    told = []
+    found = net.occlusion(
+        x[:1], "cat", patch=16, stride=8, progress=lambda done, total: told.append((done, total))
+    )
+    assert (found.index, found.patch, found.stride) == (2, 16, 8)
+    assert (found.rows, found.columns) == ((0, 8, 16, 17), (0, 8, 16, 24))
+    assert told[-1] == (16, 16) and found.drops.shape == (4, 4)
+    covered = x[:1].copy()
+    covered[0, 17:33, 8:24] = x[0].mean(axis=(0, 1), dtype=np.float64)
+    drop = net(x[:1])[0, 2] - net(covered)[0, 2]
+    np.testing.assert_allclose(found.drops[3, 1], drop, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["image", "stem.conv", "blocks.1.se", "blocks.2.add", "classifier"]
+)
+def test_a_patch_that_changes_nothing_gives_the_same_logits(net, x, name):
+    np.testing.assert_allclose(net.patch(name, lambda array: array)(x), net(x), atol=1e-5)
+
+
+def test_a_patch_changes_what_follows_and_nothing_before(net, x):
+    doubled = net.patch("classifier", lambda logits: 2 * logits)
+    np.testing.assert_allclose(doubled(x), 2 * net(x), rtol=1e-5)
+    assert doubled.affected == ()
+    other = x + 1
+    np.testing.assert_allclose(net.patch("image", lambda _: other)(x), net(other), atol=1e-5)
+
+
+def test_attribution_refuses_what_it_cannot_explain(net, x):
+    with pytest.raises(UsageError, match="takes one picture"):
+        net.cam(x)
+    with pytest.raises(UsageError, match="'fish': no such class"):
+        net.cam(x[:1], "fish")
+    with pytest.raises(UsageError, match=r"a square of 99 px"):
+        net.occlusion(x[:1], patch=99)
+    with pytest.raises(UsageError, match=r"blocks\.9\.se: tiny has no such node"):
+        net.patch("blocks.9.se", np.abs)
+
+
+def test_the_public_names_are_there_and_no_others():
+    for name in minimix.__all__:
+        assert getattr(minimix, name) is not None
+    assert {"ClassActivation", "Occlusion", "Patched"} <= set(dir(minimix))
+    with pytest.raises(AttributeError, match="no attribute 'clasify'"):
+        _ = minimix.clasify

@@ -188,6 +188,11 @@ def add_format(parser: CommandParser, *formats: str) -> None:
     parser.add_argument(
         "--format", choices=formats, default=formats[0], help=f"default: {formats[0]}"
     )
+    add_color(parser)
+
+
+def add_color(parser: CommandParser) -> None:
+    """Add --color."""
     parser.add_argument(
         "--color",
         choices=("auto", "always", "never"),
@@ -199,7 +204,17 @@ def add_format(parser: CommandParser, *formats: str) -> None:
 def build_parser() -> CommandParser:
     """Return the parser of the whole command line; each command adds itself."""
     from minimix import __version__
-    from minimix.cli import bench, classify, completion, doctor, explore, models, summary, warmup
+    from minimix.cli import (
+        bench,
+        classify,
+        completion,
+        doctor,
+        explore,
+        models,
+        step,
+        summary,
+        warmup,
+    )
 
     parser = CommandParser(
         prog="minimix",
@@ -210,7 +225,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"minimix {__version__}")
     parser.nest()
-    for module in (classify, explore, summary, bench, models, warmup, doctor, completion):
+    for module in (classify, explore, step, summary, bench, models, warmup, doctor, completion):
         module.add_command(parser)
     return parser
 
@@ -219,6 +234,7 @@ _EXAMPLES = """\
   minimix classify panda.jpg                       name what is in a picture
   minimix classify photos/ --format csv > out.csv  and in a folder of them
   minimix explore panda.jpg -o panda.html          look inside while it does
+  minimix step panda.jpg                           or in the terminal, node by node
   minimix summary --model mixnet-s --blocks        where the multiply-adds go
   minimix doctor                                   check this installation"""
 

@@ -6,11 +6,14 @@ import argparse
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minimix.cli import output
 from minimix.cli.output import Screen
 from minimix.cli.parser import CommandParser, add_format, add_model, add_threads, positive_int
+from minimix.errors import UsageError
+from minimix.files import check_free, replacing
 
 if TYPE_CHECKING:
     from minimix.dialect import Dialect
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from minimix.zoo import Architecture
 
 SCHEMA_VERSION = 1
+STDOUT = "-"
 HOW_COUNTED = (
     "Multiply-adds of convolutions, squeeze-excite and classifier; batch norm, activations and\n"
     "the gate's product not counted.  Moving statistics are not parameters."
@@ -28,6 +32,7 @@ minimix summary                          every node of the embedded model
 minimix summary --model mixnet-s --blocks
 minimix summary --model mixnet-l --size 320 --format csv
 minimix summary --model mixnet-s --plan  what the compiled engine does
+minimix summary --svg graph.svg          the graph drawn; --dot for graphviz
 """
 
 
@@ -67,6 +72,13 @@ def add_command(parser: CommandParser) -> None:
     command.add_argument(
         "--plan", action="store_true", help="what the compiled engine does, phase by phase"
     )
+    for option, kind in (("--svg", "a drawing"), ("--dot", "DOT, for graphviz")):
+        command.add_argument(
+            option,
+            metavar="FILE",
+            help=f"write the graph as {kind}; - is standard output, in place of the table",
+        )
+    command.add_argument("--force", action="store_true", help="replace existing files")
     add_threads(command)
     add_format(command, "table", "json", "csv")
     command.set_defaults(run=run)
@@ -80,7 +92,17 @@ def run(arguments: argparse.Namespace) -> int:
     graph, dialect = build(arch, dialect_), dialect_.name
     size = arguments.size or size
     if arguments.plan:
+        if arguments.svg or arguments.dot:
+            raise UsageError("--plan is text; leave out --svg and --dot")
         output.write(_plan(build(arch, dialect_.folded()), size, arguments.threads) + "\n")
+        return 0
+    if arguments.svg or arguments.dot:
+        if arguments.blocks or arguments.format != "table" or arguments.batch > 1:
+            raise UsageError(
+                "--svg and --dot draw one picture's graph, whole; leave out --blocks, "
+                "--format and --batch"
+            )
+        _draw(graph, size, arguments)
         return 0
     lines = _node_lines(graph, size, arguments.batch)
     shown = _stage_lines(graph, lines) if arguments.blocks else lines
@@ -134,6 +156,28 @@ def _plan(folded: Graph, size: int, threads: int | None) -> str:
     graph, _ = optimize(folded, {})
     described = host_plan(graph, size, size, threads=threads).describe()
     return f"{graph.name}, {size} x {size} px, planned for this machine\n\n{described}"
+
+
+def _draw(graph: Graph, size: int, arguments: argparse.Namespace) -> None:
+    """Write the drawings that were asked for, none if one cannot be."""
+    from minimix import drawing  # brings NumPy
+
+    wanted = [
+        (name, draw(graph, size))
+        for name, draw in ((arguments.svg, drawing.svg), (arguments.dot, drawing.dot))
+        if name
+    ]
+    if len({name for name, _ in wanted}) < len(wanted):
+        raise UsageError(f"--svg and --dot both name {wanted[0][0]}; name a file for each")
+    paths = [Path(name) for name, _ in wanted if name != STDOUT]
+    for path in paths:
+        check_free(path, force=arguments.force)
+    for name, text in wanted:
+        if name == STDOUT:
+            output.write(text)
+            continue
+        with replacing(Path(name), force=arguments.force) as temporary:
+            temporary.write_text(text, "utf-8")
 
 
 def _paper_macs(name: str) -> int | None:

@@ -6,6 +6,7 @@ import inspect
 
 from minimix import ops
 from minimix.explorer.structure import Collapsed
+from minimix.formulas import formulas as operator_formulas
 from minimix.graph import Node
 from minimix.operators import (
     Activation,
@@ -18,52 +19,12 @@ from minimix.operators import (
     SqueezeExcite,
 )
 
-_ACTIVATIONS = {"relu": "relu(x) = max(x, 0)", "swish": "swish(x) = x · sigmoid(x)"}
 _ACTIVATION_CODE = {"relu": ["relu"], "swish": ["swish", "sigmoid"]}
 
 
 def formulas(node: Collapsed) -> list[str]:
     """Lines of text, one for each step."""
-    return [line for member in node.members for line in _formulas(member)]
-
-
-def _formulas(node: Node) -> list[str]:
-    operator = node.operator
-    match operator:
-        case Conv():
-            lines = [
-                "y[i, j, k] = Σ over di, dj, c of "
-                "x[s·i + di − p, s·j + dj − p, c] · w[di, dj, c, k]",
-            ]
-        case MixConv():
-            lines = [
-                "y[i, j, c] = Σ over di, dj of x[s·i + d·di − p, s·j + d·dj − p, c] · w[di, dj, c]",
-                "each group of channels with a kernel size of its own",
-            ]
-        case Pointwise():
-            lines = ["y[i, j, k] = Σ over c of x[i, j, c] · w[c, k]"]
-            if operator.groups > 1:
-                lines.append(f"in {operator.groups} groups of channels that do not mix")
-        case BatchNorm():
-            return [f"y = γ · (x − μ) / √(σ² + {operator.eps:g}) + β, per channel"]
-        case Activation():
-            return [_ACTIVATIONS[operator.function]]
-        case SqueezeExcite():
-            inner = operator.activation
-            return [
-                "m[c] = mean over i, j of x[i, j, c]",
-                f"gate = sigmoid({inner}(m · W₁ + b₁) · W₂ + b₂), W₁ to "
-                f"{operator.reduced_channels} channels and W₂ back",
-                "y[i, j, c] = x[i, j, c] · gate[c]",
-            ]
-        case GlobalAveragePool():
-            return ["y[c] = mean over i, j of x[i, j, c]"]
-        case Linear():
-            return ["logit[k] = Σ over c of x[c] · w[c, k] + b[k]", "p = softmax(logits)"]
-        case _:
-            return {"add": ["y = x + block input"]}.get(operator.kind, [])
-    lines += ["+ bias[k]"] if operator.bias else []
-    return lines + ([_ACTIVATIONS[operator.activation]] if operator.activation else [])
+    return [line for member in node.members for line in operator_formulas(member.operator)]
 
 
 def function_names(node: Collapsed) -> list[str]:
