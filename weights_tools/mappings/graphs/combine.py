@@ -71,8 +71,8 @@ def _applied(
     step: Step, scale: Wide | None, shift: Wide | None, channels: int
 ) -> tuple[Wide | None, Wide | None]:
     """(C,) ``x * scale + shift`` followed by one step; None stays where nothing changes it."""
-    by = np.broadcast_to(step.by.array.astype(np.float64), channels)
     with np.errstate(all="ignore"):
+        by = np.broadcast_to(step.by.array.astype(np.float64), channels)
         if step.action in ("add", "subtract"):
             term = by if step.action == "add" else -by
             return scale, term if shift is None else shift + term
