@@ -152,7 +152,8 @@ for ax in (thumbnails, *maps):
     ax.hlines(groups[1:], *ax.get_xlim(), color="white", linewidth=5)
 bar = fig.colorbar(image, ax=maps, location="bottom", fraction=0.03, pad=0.02, aspect=60)
 bar.set_ticks(
-    [-0.4, 0, 0.4], labels=["−0.4 or less: shut", "0: as on average", "+0.4 or more: open"]
+    [-0.4, 0, 0.4],
+    labels=["−0.4 or less: more shut", "0: as on average", "+0.4 or more: more open"],
 )
 for text, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right"), strict=True):
     text.set_horizontalalignment(side)

@@ -136,7 +136,8 @@ for name in ("stem.conv_act", "blocks.2.add", mixconv):
     low, high = (edge // SPOT for edge in field.at(CENTRE // field.step))
     outside = np.ones((SPOTS, SPOTS), bool)
     outside[low : high + 1, low : high + 1] = False
-    assert reaction[name][outside].max() == 0 < reaction[name][~outside].min()
+    nothing = 1e-5 * reaction[name].max()  # but for the last digit of a sum
+    assert reaction[name][outside].max() < nothing < reaction[name][~outside].min()
 
 assert by_hand["head.conv_act"] > 10 * net.size
 assert spots < moved.size / 5
