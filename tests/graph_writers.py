@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,11 +15,12 @@ from minimix.dialect import Dialect
 from minimix.graph import Graph
 from minimix.operators import Pointwise
 from minimix.zoo import Architecture, BlockSpec, build
+from tests.graph_checkpoints import Written
 from tests.graph_convolutions import Convolutions
 from tests.graph_operations import Array, Value
 from weights_tools.mappings.layouts import to_oihw
 from weights_tools.readers.checkpoint import Checkpoint
-from weights_tools.readers.topology import Operation, Topology
+from weights_tools.readers.topology import Topology
 
 INPUT = "picture"
 
@@ -47,49 +47,6 @@ class Form:
     half: bool = False
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Written:
-    """A checkpoint, and what is known of it.
-
-    Attributes:
-        made_of: our weight -> the constant that holds its numbers.
-        scaled: our nodes whose weights the graph scales after the convolution.
-        roles: our node, or a part of one -> the name of the operation that is it.
-    """
-
-    checkpoint: Checkpoint
-    made_of: Mapping[str, str]
-    scaled: frozenset[str]
-    roles: Mapping[str, str]
-
-    @property
-    def topology(self) -> Topology:
-        assert self.checkpoint.topology is not None
-        return self.checkpoint.topology
-
-    def operation(self, role: str) -> Operation:
-        """The operation of a role."""
-        return next(one for one in self.topology.operations if one.name == self.roles[role])
-
-    def with_operations(self, operations: Sequence[Operation], **fields: Any) -> Checkpoint:
-        """The checkpoint with other operations, and other inputs or outputs if given."""
-        topology = replace(self.topology, operations=tuple(operations), **fields)
-        return replace(self.checkpoint, topology=topology)
-
-    def changed(self, role: str, **changes: Any) -> Checkpoint:
-        """The checkpoint with some fields of one operation changed; attributes are added."""
-        old = self.operation(role)
-        attributes = {**old.attributes, **changes.pop("attributes", {})}
-        new = replace(old, attributes=attributes, **changes)
-        return self.with_operations(
-            [new if one is old else one for one in self.topology.operations]
-        )
-
-    def with_tensors(self, **tensors: Array) -> Checkpoint:
-        """The checkpoint with tensors added or replaced."""
-        return replace(self.checkpoint, tensors={**self.checkpoint.tensors, **tensors})
 
 
 @dataclass
@@ -170,9 +127,9 @@ class NetworkWriter(Convolutions):
         scales, biases = np.split(scale, ends[:-1]), np.split(bias, ends[:-1])
         shrunk = [w / s[:, None, None, None] for w, s in zip(weights, scales, strict=True)]
         each = len(names) > 1 and self.pick("affine") == "each"
-        sizes = [w.shape[0] if w.shape[2] > 1 < value.shape[1] else w.shape[1] for w in weights]
         alike = len({weight.shape for weight in weights}) == 1 < len(weights)
         is_pointwise = ".mixconv" not in node
+        sizes = [weight.shape[1 if is_pointwise else 0] for weight in weights]
         if alike and is_pointwise and not each and self.pick("groups") == "grouped":
             made = self.grouped(names, value, shrunk, stride, node)
         else:
@@ -193,13 +150,14 @@ class NetworkWriter(Convolutions):
         return self.activated(made, function, f"{node}.act") if function else made
 
     def scale(self, node: str, spelling: str, channels: int) -> Array:
-        """What the graph multiplies by after the convolutions; powers of two in float16."""
+        """What the graph multiplies by after the convolutions."""
         if spelling == "none":
             return np.ones(channels, np.float32)
+        if self.half:
+            # The quotient of a weight and one of these is exact in float16.
+            return np.array(self.random.choices([0.25, 0.5, 1.0], k=channels), np.float32)
         self.scaled.add(node)
-        exponents = [self.random.randint(-1, 1) for _ in range(channels)]
-        factors = [1.0 if self.half else self.random.uniform(0.7, 1.4) for _ in range(channels)]
-        return np.asarray(np.ldexp(factors, exponents), np.float32)
+        return np.array([self.random.uniform(0.3, 3.0) for _ in range(channels)], np.float32)
 
     # Both ends.
 

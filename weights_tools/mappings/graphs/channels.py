@@ -210,7 +210,7 @@ def _range(call: Call, axes: Sequence[int] | None, steps: Sequence[int] | None) 
         index.append(slice(first, None if last < 0 else last, step))
         return [Constant(value.array[tuple(index)], value.names)]
     if step != 1:
-        raise ValueError(f"takes every {step}th channel")
+        raise ValueError(f"takes channels in steps of {step}")
     return [sliced(value, first, last)]
 
 

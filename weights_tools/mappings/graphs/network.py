@@ -57,7 +57,7 @@ def read_network(logits: Meaning, made_by: Mapping[Meaning, str]) -> FoundNetwor
 
     Args:
         logits: what it gives back.
-        made_by: meaning -> the operation that made it, for messages.
+        made_by: meaning -> the operation that made it, in the order in which they were made.
 
     Raises:
         ValueError: the values are not those of a MixNet.
@@ -70,6 +70,7 @@ class _Backwards:
 
     def __init__(self, made_by: Mapping[Meaning, str]) -> None:
         self.made_by = made_by
+        self.places = {value: place for place, value in enumerate(made_by)}
 
     def found(self, value: Meaning) -> str:
         return f"found {value.word}, made by {self.made_by.get(value, 'no operation of its own')}"
@@ -131,16 +132,19 @@ class _Backwards:
     def block(self, value: Meaning, place: str) -> tuple[FoundBlock, Meaning]:
         """A block's output -> the block, and the value it reads."""
         if not isinstance(value, Sum):
-            return self.main_path(self.affine(value, place), place, residual=False)
-        for main, shortcut in ((value.left, value.right), (value.right, value.left)):
-            if isinstance(main, Affine):
-                block, read = self.main_path(main, place, residual=True)
-                if read is shortcut:
-                    return block, read
-        raise ValueError(
-            f"{place}: the sum made by {self.made_by.get(value)} does not add the block's input "
-            "to its projection"
+            return self.main_path(self.affine(value, f"{place}, projection"), place, residual=False)
+        # The projection is made of the block's input, so later than that.
+        shortcut, main = sorted((value.left, value.right), key=self.places.__getitem__)
+        block, read = self.main_path(
+            self.affine(main, f"{place}, projection"), place, residual=True
         )
+        if read is not shortcut:
+            raise ValueError(
+                f"{place}: the sum made by {self.made_by.get(value)} does not add the block's "
+                f"input to its projection, but {shortcut.word}, made by "
+                f"{self.made_by.get(shortcut)}"
+            )
+        return block, read
 
     def main_path(
         self, project: Affine, place: str, *, residual: bool

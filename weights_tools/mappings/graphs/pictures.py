@@ -50,7 +50,8 @@ def pipelines(picture: Picture, *, is_omz: bool) -> tuple[Pipeline, ...]:
 
     Red comes first in ImageNet's mean, the largest of the three: where it comes last, the input
     is BGR, as Open Model Zoo has it.  How a picture is cut and resized no graph says: only whoever
-    made the file knows which pipeline it was.
+    made the file knows which pipeline it was.  Nor does what a tool has fused into the stem leave
+    a trace: OpenVINO does so with a scale and with turned channels.
 
     Args:
         picture: as the stem reads it.

@@ -19,7 +19,8 @@ class Run:
 
     Attributes:
         logits: what the network gives back.
-        made_by: meaning -> name of the operation that made it first, quoted, for messages.
+        made_by: meaning -> name of the operation that made it, quoted for messages; in the order
+            in which they were made.
         read: names of the constants that the logits depend on.
     """
 

@@ -81,7 +81,7 @@ ONNX: dict[str, Handler] = _BOTH | {
 VOCABULARIES = {"openvino-ir": OPENVINO, "onnx": ONNX}
 """Container -> its vocabulary."""
 
-_SOFTMAX = "gives probabilities; export the network up to its logits, minimix adds the softmax"
+_SOFTMAX = "gives probabilities; export the network up to what this reads, its logits"
 _QUANTISED = "is quantised; export the network with floating-point weights"
 _ADVICE = {
     **dict.fromkeys(("SoftMax", "Softmax", "LogSoftmax"), _SOFTMAX),
@@ -99,7 +99,9 @@ def values_of(call: Call, handlers: dict[str, Handler]) -> list[Value]:
     operation = call.operation
     try:
         if operation.kind not in handlers:
-            raise ValueError(_ADVICE.get(operation.kind, "occurs in no MixNet"))
+            read = ", ".join(shown(name) for name in operation.inputs[:1])
+            advice = _ADVICE.get(operation.kind, "occurs in no MixNet")
+            raise ValueError(f"{advice}; it reads {read or 'nothing'}")
         made = handlers[operation.kind](call)
         wanted = sum(1 for name in operation.outputs if name)
         if len(made) < wanted:
