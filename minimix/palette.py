@@ -58,9 +58,10 @@ def _table(anchors: tuple[tuple[float, float, float], ...]) -> NDArray[np.uint8]
     lab = np.array(anchors)
     places = np.linspace(0, len(lab) - 1, 256)
     line = np.stack([np.interp(places, range(len(lab)), axis) for axis in lab.T], axis=1)
-    linear = np.clip((line @ _TO_LMS.T) ** 3 @ _TO_RGB.T, 0, 1)
+    linear: NDArray[np.float64] = np.clip((line @ _TO_LMS.T) ** 3 @ _TO_RGB.T, 0, 1)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(encoded * 255).astype(np.uint8)
+    levels: NDArray[np.float64] = np.rint(encoded * 255)
+    return levels.astype(np.uint8)
 
 
 @cache

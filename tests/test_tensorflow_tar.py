@@ -8,6 +8,7 @@ import random
 import tarfile
 import time
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +130,22 @@ def test_any_changed_byte_is_an_error_or_changes_nothing(
 
 
 @given(st.integers(10, len(tar_gz_bytes(SMALL)) - 1), st.integers(1, 255))
-def test_any_changed_byte_behind_the_header_of_gzip_is_an_error(
+def test_any_changed_byte_behind_the_header_of_gzip_is_an_error_or_spells_the_same(
     folder: Path, position: int, change: int
 ) -> None:
+    # Deflate can spell the same bytes in several ways, which its checksum, of them, cannot tell.
     body = bytearray(tar_gz_bytes(SMALL))
     body[position] ^= change
-    with pytest.raises(WeightsError, match="TensorFlow archive: "):
-        read(stored(folder, bytes(body)))
+    path = stored(folder, bytes(body))
+    try:
+        is_same = gzip.decompress(bytes(body)) == tar_bytes(SMALL)
+    except (EOFError, OSError, zlib.error):
+        is_same = False
+    if is_same:
+        assert same(read(path).tensors, SAMPLE)
+    else:
+        with pytest.raises(WeightsError, match="TensorFlow archive: "):
+            read(path)
 
 
 @pytest.mark.parametrize(
