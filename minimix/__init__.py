@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minimix.attribution import ClassActivation as ClassActivation
     from minimix.attribution import Occlusion as Occlusion
     from minimix.attribution import Patched as Patched
+    from minimix.embedder import Embedder as Embedder
     from minimix.errors import MinimixError as MinimixError
     from minimix.model import Model as Model
     from minimix.model import list_models as list_models
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ClassActivation": "minimix.attribution",
+    "Embedder": "minimix.embedder",
     "MinimixError": "minimix.errors",
     "Model": "minimix.model",
     "Occlusion": "minimix.attribution",

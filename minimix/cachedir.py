@@ -32,9 +32,15 @@ def cache_folder() -> Path:
     return (Path(xdg) if xdg else Path.home() / ".cache") / "minimix"
 
 
+CACHE_ADVICE = "Make room there, or give the cache another folder in MINIMIX_CACHE_DIR"
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, advice: str = CACHE_ADVICE) -> Iterator[None]:
     """Turn what the file system refuses into an error that names the file.
+
+    Args:
+        advice: what to do about it, for a file outside the cache.
 
     Raises:
         OutputError: the disk is full, the folder is read-only.
@@ -43,8 +49,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error}. Make room there, or give the "
-            "cache another folder in MINIMIX_CACHE_DIR"
+            f"{path}: cannot be written: {error.strerror or error}. {advice}"
         ) from error
 
 

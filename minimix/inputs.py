@@ -50,13 +50,15 @@ class Input:
         name: how the user knows it: a path, a URL, ``-``.
         open: what brings it: a path, or a stream in memory whose ``name`` is the input's.  It
             raises InputError where nothing can be had.
+        problem: why there is none, where that is known without opening it.
     """
 
     name: str
     open: Callable[[], Path | BinaryIO]
+    problem: str = ""
 
 
-class _Bytes(io.BytesIO):
+class NamedBytes(io.BytesIO):
     """A file in memory that knows what it is called, for the messages of those who read it."""
 
     def __init__(self, content: bytes, name: str) -> None:
@@ -65,7 +67,11 @@ class _Bytes(io.BytesIO):
 
 
 def find_inputs(
-    named: Iterable[str], *, listed: str | None = None, offline: bool = False
+    named: Iterable[str],
+    *,
+    listed: str | None = None,
+    offline: bool = False,
+    endings: frozenset[str] = PICTURE_ENDINGS,
 ) -> Iterator[Input]:
     """What the user named, and a list of more -> the inputs, in that order, one by one.
 
@@ -75,6 +81,7 @@ def find_inputs(
         listed: a file that holds one path, folder or URL a line, or ``-`` for standard input.
             Where it holds NULs they separate the paths.  Its patterns are taken literally.
         offline: refuse URLs; the environment can forbid them too, see ``minimix.network``.
+        endings: of the files that are taken from folders.
 
     >>> [item.name for item in find_inputs(["a.jpg", "-"])]
     ['a.jpg', '-']
@@ -84,11 +91,24 @@ def find_inputs(
         if name == STDIN:
             yield Input(STDIN, _read_stdin)
         elif _is_pattern(name):
-            yield from _matches(name, offline)
+            yield from _matches(name, offline, endings)
         else:
-            yield from _named(name, offline)
+            yield from _named(name, offline, endings)
     if listed is not None:
-        yield from _listed(listed, offline)
+        yield from _listed(listed, offline, endings)
+
+
+def named_input(name: str, *, offline: bool = False) -> Input:
+    """A file's path or a URL, taken literally -> the input; opening it says what is wrong.
+
+    >>> named_input("a*.jpg").name
+    'a*.jpg'
+    """
+    if not name:
+        return Input(name, _nothing)
+    if _SCHEME.match(name):
+        return Input(name, partial(_fetch, name, offline or is_offline()))
+    return Input(name, partial(_existing, name))
 
 
 def count_inputs(named: Iterable[str]) -> int | None:
@@ -110,18 +130,14 @@ def _failed(name: str, why: str) -> Input:
     def fail() -> Path:
         raise InputError(f"{name}: {why}")
 
-    return Input(name, fail)
+    return Input(name, fail, why)
 
 
-def _named(name: str, offline: bool) -> Iterator[Input]:
-    if not name:
-        yield Input(name, _nothing)
-    elif _SCHEME.match(name):
-        yield Input(name, partial(_fetch, name, offline))
-    elif _is_folder(name):
-        yield from _walk(name)
+def _named(name: str, offline: bool, endings: frozenset[str]) -> Iterator[Input]:
+    if name and not _SCHEME.match(name) and _is_folder(name):
+        yield from _walk(name, endings)
     else:
-        yield Input(name, partial(_existing, name))
+        yield named_input(name, offline=offline)
 
 
 def _nothing() -> Path:
@@ -151,22 +167,22 @@ def _existing(name: str) -> Path:
     return path
 
 
-def _matches(pattern: str, offline: bool) -> Iterator[Input]:
+def _matches(pattern: str, offline: bool, endings: frozenset[str]) -> Iterator[Input]:
     # As a shell would have done it: hidden names left out, the folder spelt as it was given.
     names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     if not names:
         yield _failed(pattern, "no file matches this pattern. Check the folder you are in")
     for name in names:
-        yield from _named(name, offline)
+        yield from _named(name, offline, endings)
 
 
-def _walk(folder: str) -> Iterator[Input]:
+def _walk(folder: str, endings: frozenset[str]) -> Iterator[Input]:
     refused: list[OSError] = []
     found = False
     for parent, folders, files in os.walk(folder, onerror=refused.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_ENDINGS:
+            if not name.startswith(".") and Path(name).suffix.lower() in endings:
                 found = True
                 path = os.path.join(parent, name)  # noqa: PTH118 - as the user wrote the folder
                 yield Input(path, partial(_existing, path))
@@ -176,7 +192,7 @@ def _walk(folder: str) -> Iterator[Input]:
         yield _failed(folder, "no picture in this folder; looked for .jpg, .png, .webp and others")
 
 
-def _listed(source: str, offline: bool) -> Iterator[Input]:
+def _listed(source: str, offline: bool, endings: frozenset[str]) -> Iterator[Input]:
     called = "the list on standard input" if source == STDIN else source
     found = False
     try:
@@ -184,7 +200,7 @@ def _listed(source: str, offline: bool) -> Iterator[Input]:
         with stream:
             for name in _split(stream):
                 found = True
-                yield from _named(name, offline)
+                yield from _named(name, offline, endings)
     except (OSError, InputError) as error:
         reason = getattr(error, "strerror", None) or error
         yield _failed(called, f"the list cannot be read: {reason}")
@@ -234,7 +250,7 @@ def _read_stdin() -> BinaryIO:
         raise InputError(f"{STDIN}: {error}") from error
     if len(content) > MAX_BYTES:
         raise InputError(f"{STDIN}: more than {MAX_BYTES:,} bytes on standard input. Name a file")
-    return _Bytes(content, STDIN)
+    return NamedBytes(content, STDIN)
 
 
 def _fetch(url: str, offline: bool) -> BinaryIO:
@@ -244,4 +260,4 @@ def _fetch(url: str, offline: bool) -> BinaryIO:
         )
     from minimix.download import download  # costs the import of requests
 
-    return _Bytes(download(url, max_bytes=MAX_BYTES), url)
+    return NamedBytes(download(url, max_bytes=MAX_BYTES), url)

@@ -6,6 +6,7 @@ Proxies are not here: requests reads ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PR
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import urlsplit
 
 from minimix.errors import UsageError
@@ -40,11 +41,27 @@ def _checked(base: str) -> str:
     try:
         parts = urlsplit(base)
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:  # of brackets that hold no IPv6 address, say
+        is_usable &= parts.port != 0
+    except ValueError:  # of a port that is no number, or of brackets that hold no IPv6 address
         is_usable = False
     if not is_usable or parts.query or parts.fragment:
         raise UsageError(
-            f"{MIRROR_VARIABLE}: {base!r} is no base address; expected http://HOST[/PATH] or "
-            "https://HOST[/PATH], several separated by white space"
+            f"{MIRROR_VARIABLE}: {without_password(base)!r} is no base address; expected "
+            "http://HOST[/PATH] or https://HOST[/PATH], several separated by white space"
         )
     return base
+
+
+def without_password(address: str) -> str:
+    """An address as messages and files may show it.
+
+    A password with an unescaped ``/``, ``?`` or ``#`` looks like a path: where an ``@`` is left,
+    all before it is hidden.
+
+    >>> without_password("https://me:secret@mirror/weights")
+    'https://mirror/weights'
+    >>> without_password("https://me:sec/ret@mirror")
+    'https://...@mirror'
+    """
+    shown = re.sub(r"^(\w+://)?[^/?#]*@", r"\1", address)
+    return re.sub(r"^(\w+://)?.*@", r"\1...@", shown, flags=re.DOTALL)

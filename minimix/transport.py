@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
+
+from minimix.network import without_password
 
 MAX_REDIRECTS = 5
 
@@ -60,7 +61,7 @@ def _first_answer(
     except requests.RequestException:
         raise
     except ValueError as error:  # requests looks at a redirect even if it shall not follow it
-        raise RefusedError(f"{target}: leads to no address: {error}") from error
+        raise RefusedError(f"{without_password(target)}: leads to no address: {error}") from error
 
 
 def _check_scheme(target: str) -> None:
@@ -73,7 +74,7 @@ def _scheme(target: str) -> str:
     try:
         return urlsplit(target).scheme.lower()
     except ValueError as error:
-        raise RefusedError(f"{target}: is no address: {error}") from error
+        raise RefusedError(f"{without_password(target)}: is no address: {error}") from error
 
 
 def next_target(target: str, answer: requests.Response) -> str:
@@ -86,7 +87,8 @@ def next_target(target: str, answer: requests.Response) -> str:
         raise RefusedError(f"HTTP {answer.status_code} without an address to go on to")
     following = urljoin(target, answer.headers["Location"])
     if _scheme(target) == "https" and _scheme(following) == "http":
-        raise RefusedError(f"redirects from https to http, which is refused ({following})")
+        shown = without_password(following)
+        raise RefusedError(f"redirects from https to http, which is refused ({shown})")
     return following
 
 
@@ -109,15 +111,6 @@ def pieces(
         yield piece
         if time.monotonic() > deadline:
             raise RefusedError(f"not here after {allowed_s:.0f} s. Fetch it by other means")
-
-
-def without_password(address: str) -> str:
-    """An address as messages and files may show it.
-
-    >>> without_password("https://me:secret@mirror/weights")
-    'https://mirror/weights'
-    """
-    return re.sub("//[^/?#]*@", "//", address)
 
 
 def reason(error: BaseException) -> str:

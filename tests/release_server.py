@@ -210,13 +210,13 @@ def use_narrow(set_item: Callable[[Any, Any, Any], None]) -> Release:
     return release
 
 
-def narrow_command(*argv: str | Path) -> list[str]:
-    """The command line of a process for which ``use_narrow`` holds."""
+def narrow_command(*argv: str | Path, entry: str = "minimix.cli") -> list[str]:
+    """The command line of a process for which ``use_narrow`` holds; ``entry`` has its ``main``."""
     code = (
         "import operator, sys\n"
         "from tests.release_server import use_narrow\n"
         "use_narrow(operator.setitem)\n"
-        "from minimix.cli import main\n"
+        f"from {entry} import main\n"
         "main(sys.argv[1:])"
     )
     return [sys.executable, "-c", code, *map(str, argv)]

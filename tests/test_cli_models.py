@@ -1,4 +1,4 @@
-"""``minimix models`` and ``minimix doctor``."""
+"""``minimix models``."""
 
 from __future__ import annotations
 
@@ -6,35 +6,23 @@ import hashlib
 import json
 import os
 import re
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from minimix import hub
-from minimix.cli import doctor
+from minimix.cli import model_facts
+from minimix.cli.parser import build_parser
 from minimix.hub.releases import RELEASES
 from tests.cli import run
+from tests.fetching import empty_cache, mirror, narrow_release
 from tests.pictures import picture
-from tests.release_server import clear_environment, narrow_checkpoint, running_server, use_narrow
+from tests.release_server import narrow_checkpoint
+from weights_tools.commands import build_parser as build_tools_parser
 
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """The cache folder, which is not there yet."""
-    clear_environment(monkeypatch)
-    monkeypatch.setenv("MINIMIX_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def release(cache, monkeypatch):
-    """A narrow mixnet-s on a mirror, in the place of timm's."""
-    released = use_narrow(monkeypatch.setitem)
-    with running_server() as server:
-        monkeypatch.setenv("MINIMIX_MIRROR", server.address)
-        server.put(released, narrow_checkpoint())
-        yield released
+cache = pytest.fixture(empty_cache)
+server = pytest.fixture(mirror)
+release = pytest.fixture(narrow_release)
 
 
 # --- list and show ----------------------------------------------------------------------------
@@ -138,6 +126,7 @@ def test_the_three_can_be_read_by_programs(capsys, release, cache):
     fetched = json.loads(run(capsys, "models", "fetch", "mixnet-s", "-q", *json_).out)
     assert fetched == json.loads(run(capsys, "models", "path", "mixnet-s", *json_).out)
     path = fetched["model"]["path"]
+    assert fetched["model"] == {"name": "mixnet-s", "weights": "timm", "path": path}
     removed = json.loads(run(capsys, "models", "rm", "mixnet-s", *json_).out)
     assert removed == {"schema_version": 1, "removed": [path]}
 
@@ -193,6 +182,74 @@ def test_what_does_not_exist_is_named_with_what_does(capsys, cache, argv, code, 
     assert message in found.err and not cache.exists()
 
 
+def test_a_file_is_told_from_a_name_where_a_name_is_expected(capsys, cache, tiny_model):
+    code, out, err = run(capsys, "models", "path", tiny_model)
+    assert (code, out) == (4, "")
+    assert err.startswith(
+        f"error: {tiny_model}: that is a file; expected the name of a model; known"
+    )
+
+
+def test_one_damaged_pin_shows_in_its_row_and_the_others_are_listed(capsys, release, cache):
+    run(capsys, "models", "fetch", "mixnet-s")
+    for pin in (f"timm/{release.file}", "tf/mixnet-s.tar.gz"):
+        (cache / "pins" / f"{pin}.sha256").parent.mkdir(exist_ok=True)
+        (cache / "pins" / f"{pin}.sha256").write_text("sha256\x1b\n")
+    code, out, err = run(capsys, "models", "list")
+    states = re.findall("^mixnet-s +([a-z-]+) +([a-z, ]+?)  ", out, re.MULTILINE)
+    assert code == 0 and len(out.splitlines()) == len(RELEASES) + 2
+    assert states == [
+        ("timm", "cached, damaged pin"),
+        ("timm-tf", "can be fetched"),
+        ("tf", "damaged pin"),
+        ("mindcv", "can be fetched"),
+    ]
+    assert "To pin what comes next: minimix models rm mixnet-s --pins\n" in err
+    assert "To pin what comes next: minimix models rm mixnet-s --weights tf --pins\n" in err
+    rows = json.loads(run(capsys, "models", "list", "mixnet-s", "--format", "json").out)["models"]
+    assert ["expected the line of a sha256" in (row["pin_problem"] or "") for row in rows] == [
+        *(True, False, True, False)
+    ]
+    assert rows[0]["pinned_sha256"] is None and rows[0]["path"]
+    shown = run(capsys, "models", "show", "mixnet-s", "--weights", "tf")
+    assert shown.code == 0 and "expected the line of a sha256" in shown.out
+    assert run(capsys, "models", "path", "mixnet-s").code == 0
+    assert run(capsys, "models", "rm", "mixnet-s", "--weights", "tf", "--pins").code == 0
+    assert "damaged pin" not in run(capsys, "models", "show", "mixnet-s", "--weights", "tf").out
+
+
+@pytest.mark.parametrize("command", ["", "list", "show", "fetch", "path", "rm"])
+def test_what_a_wrong_command_line_says_to_try_can_be_typed(capsys, command):
+    argv = ["models", *command.split(), "--nonsense"]
+    code, _, err = run(capsys, *argv)
+    (tried,) = re.findall("^Try: minimix (.*)$", err, re.MULTILINE)
+    assert code == 2 and tried.split() == ["models", *command.split(), "--help"]
+    assert run(capsys, *tried.split()).code == 0
+
+
+def test_what_errors_and_notes_say_to_do_can_be_typed(capsys, release, cache):
+    """Every command in them is one that its parser takes, but for the names in capitals."""
+    texts = [
+        run(capsys, "models", "path", "mixnet-s").err,
+        run(capsys, "models", "path", "mixnet-l", "--weights", "tf").err,
+        run(capsys, "models", "fetch", "mixnet-s", "--weights", "tf", "--offline").err,
+        run(capsys, "models", "fetch", "mixnet-m", "--weights", "mindcv").err,
+        run(capsys, "models", "show", "mixnet-s").out,
+        run(capsys, "models", "list").err,
+    ]
+    run(capsys, "models", "fetch", "mixnet-s")
+    (cache / "models" / "timm" / "mixnet-s.h5").write_bytes(b"")
+    texts.append(run(capsys, "warmup", "--model", "mixnet-s").err)
+    command = re.compile(r"(minimix|weights_tools) ((?:models|convert)(?: [\w./=-]+)+)")
+    for text in texts:
+        found = command.findall(text)
+        assert found, text
+        for program, line in found:
+            argv = line.rstrip(".").replace("NAME", "mixnet-s").split()
+            build = build_parser if program == "minimix" else build_tools_parser
+            assert build().parse_args(argv).run
+
+
 @pytest.mark.parametrize(
     ("weights", "dialect"), [("timm-tf", "timm-tf"), ("tf", "tensorflow"), ("mindcv", "mindcv")]
 )
@@ -201,7 +258,7 @@ def test_a_summary_needs_no_weights_to_know_their_dialect(capsys, cache, weights
     assert f"mixnet-s ({dialect})" in out and not cache.exists()
 
 
-# --- files and the installation ---------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------
 
 
 def test_a_file_is_shown_with_all_that_it_holds(capsys, tiny_model):
@@ -218,63 +275,31 @@ def test_a_file_is_shown_with_all_that_it_holds(capsys, tiny_model):
     ):
         assert text in out
     document = json.loads(run(capsys, "models", "show", tiny_model, "--format", "json").out)
-    assert document["model"]["provenance"]["source"]["name"] == "random.pth"
-    assert document["model"]["labels"][-1] == "bus"
+    contents = document["model"]["contents"]
+    assert contents["provenance"]["source"]["name"] == "random.pth"
+    assert contents["labels"][-1] == "bus"
+
+
+def test_what_is_shown_has_the_keys_of_the_list(capsys, release, tiny_model):
+    def model(*argv):
+        return json.loads(run(capsys, "models", *argv, "--format", "json").out)
+
+    listed = model("list")["models"]
+    (keys,) = {tuple(row) for row in listed}
+    for name in ("mixnet-s", "mixnet-pocket", tiny_model):
+        assert tuple(model("show", name)["model"]) == (*keys, "contents")
+    assert set(keys) <= set(re.findall(r"``(\w+)``", model_facts.__doc__))
+    assert model("show", "mixnet-s")["model"] == listed[1] | {"contents": None}
+    embedded = model("show", "mixnet-pocket")["model"]
+    assert {key: embedded[key] for key in keys} == listed[0]
+    file = model("show", tiny_model)["model"]
+    assert (file["state"], file["embedded"]) == ("file", False)
+    assert (file["classes"], file["size"]) == (7, 64)
+    assert (file["license"], file["url"]) == ("none: random numbers", None)
+    assert file["stored_bytes"] == tiny_model.stat().st_size and file["release_bytes"] is None
+    assert listed[1]["release_bytes"] == release.size_bytes and listed[1]["stored_bytes"] is None
 
 
 def test_showing_what_does_not_exist_is_exit_code_4(capsys):
     code, _, err = run(capsys, "models", "show", "mixnet-pockt")
     assert code == 4 and "did you mean mixnet-pocket?" in err
-
-
-@pytest.fixture
-def embedded(monkeypatch, tiny_model):
-    """The tiny model in place of the embedded one."""
-    monkeypatch.setattr(hub, "locate", lambda *_, **__: tiny_model)
-
-
-def test_a_healthy_installation_passes_its_self_test(capsys, embedded, monkeypatch):
-    monkeypatch.setenv("MINIMIX_OFFLINE", "1")
-    code, out, _ = run(capsys, "doctor", "--format", "json")
-    report = json.loads(out)
-    assert code == 0
-    assert {"minimix", "python", "numpy", "numba", "h5py", "HDF5", "pillow", "rich"} <= set(
-        report["versions"]
-    )
-    assert report["processor"]["cores available"] >= 1
-    assert report["environment"]["MINIMIX_OFFLINE"] == "1"
-    assert report["self_test"]["ok"] and report["self_test"]["difference"] <= 3e-5
-    assert "passed" in run(capsys, "doctor").out
-
-
-def test_a_self_test_that_fails_is_exit_code_5(capsys, embedded, monkeypatch):
-    monkeypatch.setattr("minimix.tolerances.SAME_NETWORK", -1.0)
-    code, out, err = run(capsys, "doctor")
-    assert code == 5 and "FAILED" in out
-    assert re.match("error: self-test: reference and [a-z]+ mixnet-pocket differ by", err)
-
-
-def test_a_missing_model_is_reported_after_everything_else(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(hub, "locate", lambda *_, **__: tmp_path / "gone.h5")
-    code, out, err = run(capsys, "doctor")
-    assert code == 4 and "gone.h5: no such file" in err
-    assert "numpy" in out and "FAILED" in out
-
-
-@pytest.mark.parametrize(
-    ("platform", "variables", "expected"),
-    [
-        ("linux", {"MINIMIX_CACHE_DIR": "/c"}, "/c"),
-        ("linux", {"XDG_CACHE_HOME": "/x"}, "/x/minimix"),
-        ("linux", {"HOME": "/h"}, "/h/.cache/minimix"),
-        ("darwin", {"HOME": "/h"}, "/h/Library/Caches/minimix"),
-        ("win32", {"LOCALAPPDATA": "/l"}, "/l/minimix/Cache"),
-    ],
-)
-def test_the_cache_folder_follows_the_platform(monkeypatch, platform, variables, expected):
-    for name in ("MINIMIX_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("sys.platform", platform)
-    assert doctor.cache_folder() == Path(expected)

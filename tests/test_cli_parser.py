@@ -20,7 +20,7 @@ def test_help_shows_examples_and_every_command_in_its_group(capsys):
     code, out, err = run(capsys, "--help")
     assert code == 0 and err == ""
     assert out.index("minimix classify panda.jpg") < out.index("LOOK:") < out.index("MANAGE:")
-    for name in ("classify", "summary", "models", "doctor", "completion"):
+    for name in ("classify", "summary", "features", "validate", "models", "doctor", "completion"):
         assert f"\n  {name} " in out
 
 

@@ -14,11 +14,22 @@ import numpy as np
 import pytest
 
 from minimix import hub, weights
-from tests.checkpoint_writers import safetensors_bytes
+from minimix.hub.releases import Release
+from tests import onnx_writers
+from tests.checkpoint_writers import (
+    Global,
+    Storage,
+    Tensor,
+    legacy_bytes,
+    safetensors_bytes,
+    state_dict,
+)
 from tests.cli import ROOT, Outcome, environment, run
+from tests.foreign_names import narrow_network, tensorflow_tensors, with_averages
 from tests.golden.recordings import timm_tensors
 from tests.golden.seeded import CASES
 from tests.model_files import listing, saved
+from tests.tensorflow_writers import bundle_of, written
 from weights_tools import readers
 from weights_tools.__main__ import main
 from weights_tools.commands.writing import shortened
@@ -102,6 +113,24 @@ def test_inspect_refuses_what_it_cannot_find(tool: Tool, source: Path, tmp_path:
     assert tool("inspect", source, "--tensors", "nothing").code == 2
 
 
+def test_inspect_shows_what_a_refused_pickle_would_import_and_exits_with_4(
+    tool: Tool, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(legacy_bytes({"a": Global("os", "nice")}))
+    code, out, err = tool("inspect", path)
+    assert (code, "refused globals: os.nice\n" in out) == (4, True)
+    assert "model.pth: refused: it would import 'os.nice', which no state dict needs" in err
+    code, out, _ = tool("inspect", path, "--format", "json")
+    assert (code, json.loads(out)["refused"]) == (4, ["os.nice"])
+
+
+def test_inspect_says_which_sides_of_a_networks_input_are_free(tool: Tool, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(onnx_writers.SMALL)
+    assert "input x: (free, 3, 8)\n" in tool("inspect", path).out
+
+
 def test_long_names_are_cut_in_the_middle_on_a_terminal(
     tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +166,8 @@ def test_convert_reports_where_every_parameter_came_from(
     code, out, _ = tool("convert", source, "-o", tmp_path / "out.h5", "--report", report)
     assert code == 0
     assert "dialect timm, from the release's name, mixnet_*" in out
+    assert "license: not stated in the file\n" in out
+    assert "of the file" not in out
     found = json.loads(report.read_text("utf-8"))
     model = weights.load(tmp_path / "out.h5")
     assert found["source"] == model.provenance["source"]
@@ -172,6 +203,41 @@ def test_convert_writes_nothing_where_the_report_cannot_be_written(
     assert listing(tmp_path) == ["map.json", source.name]
 
 
+def test_convert_says_what_it_took_of_a_training_checkpoint(tool: Tool, tmp_path: Path) -> None:
+    path, report = tmp_path / "mixnet_s-last.pth", tmp_path / "map.json"
+    ema = {"x": Tensor(Storage("of its own", np.zeros(3, np.float32)), (3,))}
+    path.write_bytes(
+        legacy_bytes({"state_dict": state_dict(TENSORS), "state_dict_ema": ema, "epoch": 7})
+    )
+    code, out, _ = tool("convert", path, "-o", tmp_path / "out.h5", "--report", report)
+    assert code == 0
+    assert "of the file taken: state_dict; ignored: state_dict_ema (dict), epoch=7\n" in out
+    source = json.loads(report.read_text("utf-8"))["source"]
+    assert (source["taken"], source["ignored"]) == ("state_dict", "state_dict_ema (dict), epoch=7")
+
+
+def test_convert_takes_averages_or_raw_weights_as_it_is_told(tool: Tool, tmp_path: Path) -> None:
+    arch, params = narrow_network()
+    folder = tmp_path / "mixnet-s"
+    folder.mkdir()
+    source = written(folder, bundle_of(with_averages(tensorflow_tensors(arch, params))))
+    stem = params["stem.conv.weight"]
+    for options, expected in ((), stem), (("--raw",), stem + np.float32(1)):
+        out = tmp_path / f"out{len(options)}.h5"
+        assert tool("convert", source, "-o", out, *options).code == 0
+        np.testing.assert_array_equal(weights.load(out).params["stem.conv.weight"], expected)
+
+
+def test_convert_refuses_raw_weights_of_what_has_no_averages(
+    tool: Tool, source: Path, tmp_path: Path
+) -> None:
+    code, _, err = tool("convert", source, "-o", tmp_path / "out.h5", "--raw")
+    assert (code, "of timm have no moving averages beside them: leave out --raw" in err) == (
+        4,
+        True,
+    )
+
+
 # --- export -----------------------------------------------------------------------------------
 
 
@@ -187,6 +253,19 @@ def test_export_takes_the_format_from_the_ending_or_as_told(
     assert tool("export", model, "-o", told, "--format", "safetensors").code == 0
     assert told.read_bytes() == (tmp_path / "mixnet_s.safetensors").read_bytes()
     assert readers.detect(told) == "safetensors"
+
+
+def test_an_export_converts_back_and_verifies_without_being_told_anything(
+    tool: Tool, source: Path, tmp_path: Path
+) -> None:
+    model, out = tmp_path / "model.h5", tmp_path / "mixnet_s.safetensors"
+    tool("convert", source, "-o", model, "--dialect", "timm-tf")
+    tool("export", model, "-o", out)
+    said = tool("convert", out, "-o", tmp_path / "again.h5").out
+    assert "dialect timm-tf, as the file states\npipeline timm, as the file states\n" in said
+    code, said, _ = tool("verify", model, "--against", out, "--engine", "reference")
+    assert (code, said.startswith("parameters: 347 of 347 are the same")) == (0, True)
+    assert tool("diff", model, out).code == 0
 
 
 @pytest.mark.parametrize(
@@ -216,8 +295,8 @@ def test_fetch_keeps_the_releases_own_name(
 ) -> None:
     asked: list[Any] = []
 
-    def fetch_release(name: str, weights: str | None, out: Path, **options: Any) -> Path:
-        asked.append((name, weights, out, options["offline"], options["force"]))
+    def fetch_release(release: Release, out: Path, **options: Any) -> Path:
+        asked.append((release.title, out, options["offline"], options["force"]))
         out.write_bytes(b"1234")
         return out
 
@@ -228,8 +307,8 @@ def test_fetch_keeps_the_releases_own_name(
     assert out.startswith("mixnet-s.tar.gz: mixnet-s (tf), 4 bytes\nchecked: the size, ")
     tool("fetch", "mixnet-m", "-o", tmp_path / "m.pth", "--offline", "--force")
     assert asked == [
-        ("mixnet-s", "tf", Path("mixnet-s.tar.gz"), False, False),
-        ("mixnet-m", None, tmp_path / "m.pth", True, True),
+        ("mixnet-s (tf)", Path("mixnet-s.tar.gz"), False, False),
+        ("mixnet-m (timm)", tmp_path / "m.pth", True, True),
     ]
 
 
@@ -239,6 +318,11 @@ def test_fetch_keeps_the_releases_own_name(
         (("mixnet-s", "--weights", "keras"), 2, "keras"),
         (("mixnet-xl", "--weights", "tf"), 2, "not released"),
         (("mixnet-s", "--offline"), 4, "the network is forbidden"),
+        (("mixnet-pocket",), 2, "mixnet-pocket: ships inside the package; there is nothing to fet"),
+        (("mixnet-pocket", "--weights", "tf"), 2, "needs no weights; leave out --weights tf"),
+        (("foo",), 4, "foo: no model of that name, and no such file; known: mixnet-pocket, "),
+        (("tf_mixnet_s",), 4, "did you mean mixnet-s --weights timm-tf? Known: mixnet-pocket, "),
+        (("",), 4, "an empty model name; known: mixnet-pocket, "),
     ],
 )
 def test_fetch_says_what_it_cannot_have(

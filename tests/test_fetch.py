@@ -15,25 +15,26 @@ from hypothesis import strategies as st
 from minimix.errors import OutputError
 from minimix.hub.checksums import Expected
 from minimix.hub.events import FetchEvent
-from minimix.hub.fetch import FetchError, fetch
+from minimix.hub.fetch import fetch
 from minimix.hub.partial import PartialFile
 from tests.cli import ROOT, environment
-from tests.fetching import FILE, KNOWN, OTHER, PATH, QUICK, SHA256, get, ranges
+from tests.fetching import (
+    FILE,
+    KNOWN,
+    OTHER,
+    PATH,
+    QUICK,
+    SHA256,
+    file_server,
+    get,
+    part_file,
+    ranges,
+)
 from tests.model_files import listing
-from tests.release_server import Reply, clear_environment, running_server
+from tests.release_server import Reply
 
-
-@pytest.fixture
-def server(monkeypatch):
-    clear_environment(monkeypatch)
-    with running_server() as running:
-        running.files[PATH] = FILE
-        yield running
-
-
-@pytest.fixture
-def part(tmp_path):
-    return PartialFile(tmp_path / "weights.bin.part")
+server = pytest.fixture(file_server)
+part = pytest.fixture(part_file)
 
 
 def interrupted(server, part, after_bytes):
@@ -140,6 +141,15 @@ def test_a_server_in_trouble_is_asked_again(server, part):
     assert len(server.seen) == 4
 
 
+def test_each_new_attempt_names_the_address(server, part):
+    server.script[PATH] = [Reply(status=500)]
+    events: list[FetchEvent] = []
+    get(server, part, progress=events.append)
+    assert [event.text for event in events if event.stage == "retrying"] == [
+        f"{server.address}{PATH}: HTTP 500 Internal Server Error; trying again in 0.0 s"
+    ]
+
+
 def test_a_file_of_unknown_size_ends_where_the_answer_ends(server, part):
     server.script[PATH] = [Reply(headers={"Content-Length": None})]
     assert get(server, part, Expected(None, len(FILE))) == SHA256
@@ -232,45 +242,15 @@ def test_a_leftover_that_was_changed_is_replaced(server, part, change):
     assert part.path.read_bytes() == FILE
 
 
-# --- several addresses ------------------------------------------------------------------------
-
-
-def test_the_second_address_is_asked_if_the_first_fails(server, part):
-    server.files["/bad"] = OTHER
-    addresses = [f"{server.address}{path}" for path in ("/gone", "/bad", PATH)]
-    assert fetch(addresses, part, KNOWN, patience=QUICK) == SHA256
-    assert [seen.target for seen in server.seen] == ["/gone", "/bad", PATH]
-
-
-def test_if_all_fail_each_says_why(server, part):
-    server.files["/bad"] = OTHER
-    addresses = [f"{server.address}/gone", f"{server.address}/bad"]
-    with pytest.raises(FetchError) as caught:
-        fetch(addresses, part, KNOWN, patience=QUICK)
-    first, second = str(caught.value).split("\n")
-    assert first == f"{addresses[0]}: HTTP 404 Not Found"
-    assert second.startswith(f"{addresses[1]}: its sha256 is ")
-    assert listing(part.path.parent) == []
-
-
-def test_a_password_in_an_address_is_sent_and_never_shown(server, part):
-    address = server.address.replace("//", "//me:secret@")
-    with pytest.raises(FetchError, match="HTTP 404") as caught:
-        fetch([f"{address}/gone"], part, KNOWN, patience=QUICK)
-    assert "secret" not in str(caught.value)
-    assert server.seen[0].headers["authorization"].startswith("Basic ")
-    with pytest.raises(KeyboardInterrupt):
-        fetch([address + PATH], part, KNOWN, patience=QUICK, progress=_interrupt)
-    assert b"secret" not in part.paths[1].read_bytes()
-
-
 # --- the disk ---------------------------------------------------------------------------------
 
 
 def test_a_folder_that_is_not_there_is_an_output_error(server, tmp_path):
-    part = PartialFile(tmp_path / "gone" / "weights.bin.part")
+    path = tmp_path / "gone" / "weights.bin.part"
     with pytest.raises(OutputError, match=r"weights.bin.part: cannot be written: No such file"):
-        get(server, part)
+        get(server, PartialFile(path))
+    with pytest.raises(OutputError, match=r"No such file or directory\. Name another file$"):
+        get(server, PartialFile(path, "Name another file"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX's")

@@ -16,49 +16,24 @@ import pytest
 import minimix
 from minimix import hub, weights
 from minimix.errors import WeightsError
-from minimix.hub import fetch as fetch_module
 from minimix.hub import modelcache, releases
 from minimix.hub.events import FetchEvent
-from minimix.hub.fetch import Patience
 from minimix.network import places
 from tests.cli import environment
-from tests.fetching import put_unchecked, tree
+from tests.fetching import empty_cache, mirror, narrow_release, put_unchecked, tree
 from tests.model_files import listing
 from tests.release_server import (
     Reply,
-    clear_environment,
     narrow_checkpoint,
-    running_server,
     use_narrow,
 )
 
 CONTENT = narrow_checkpoint()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """The cache folder, which is not there yet."""
-    clear_environment(monkeypatch)
-    monkeypatch.setenv("MINIMIX_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def server(cache, monkeypatch):
-    """A mirror of everything, where nothing lies yet."""
-    monkeypatch.setattr(fetch_module, "PATIENCE", Patience(backoff_s=0.001, read_s=1.0))
-    with running_server() as running:
-        monkeypatch.setenv("MINIMIX_MIRROR", running.address)
-        yield running
-
-
-@pytest.fixture
-def release(server, monkeypatch):
-    """A narrow mixnet-s, released where timm releases its own."""
-    released = use_narrow(monkeypatch.setitem)
-    server.put(released, CONTENT)
-    return released
+cache = pytest.fixture(empty_cache)
+server = pytest.fixture(mirror)
+release = pytest.fixture(narrow_release)
 
 
 # --- once -------------------------------------------------------------------------------------
@@ -198,7 +173,7 @@ def test_a_failed_fetch_leaves_nothing_and_says_what_to_do(release, server, cach
 )
 def test_what_is_no_model_is_neither_kept_nor_pinned(server, cache, monkeypatch, content, reason):
     bare = put_unchecked(server, monkeypatch, content, "mindcv")
-    with pytest.raises(WeightsError, match="fetched, but it is not the released model") as caught:
+    with pytest.raises(WeightsError, match="not the released model, and not kept: ") as caught:
         hub.locate("mixnet-s", "mindcv")
     assert reason in str(caught.value) and f"curl -LO {bare.url}" in str(caught.value)
     assert str(cache) not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Where a model's released file is fetched from, where it is kept, and the file itself."""
+"""Where a model's released file is fetched from, and where it is kept."""
 
 from __future__ import annotations
 
@@ -10,48 +10,17 @@ import pytest
 import minimix
 from minimix import hub, weights
 from minimix.errors import OutputError, UsageError, WeightsError
-from minimix.hub import fetch as fetch_module
 from minimix.hub import releases
-from minimix.hub.fetch import Patience
 from minimix.network import places
-from tests.fetching import put_unchecked, tree
-from tests.model_files import listing
+from tests.fetching import empty_cache, mirror, narrow_release, put_unchecked
 from tests.reference import REFERENCE, needs_reference
-from tests.release_server import (
-    Reply,
-    clear_environment,
-    narrow_checkpoint,
-    released_as,
-    running_server,
-    use_narrow,
-)
+from tests.release_server import Reply, narrow_checkpoint, released_as, use_narrow
 
 CONTENT = narrow_checkpoint()
 
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """The cache folder, which is not there yet."""
-    clear_environment(monkeypatch)
-    monkeypatch.setenv("MINIMIX_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def server(cache, monkeypatch):
-    """A mirror of everything, where nothing lies yet."""
-    monkeypatch.setattr(fetch_module, "PATIENCE", Patience(backoff_s=0.001, read_s=1.0))
-    with running_server() as running:
-        monkeypatch.setenv("MINIMIX_MIRROR", running.address)
-        yield running
-
-
-@pytest.fixture
-def release(server, monkeypatch):
-    """A narrow mixnet-s, released where timm releases its own."""
-    released = use_narrow(monkeypatch.setitem)
-    server.put(released, CONTENT)
-    return released
+cache = pytest.fixture(empty_cache)
+server = pytest.fixture(mirror)
+release = pytest.fixture(narrow_release)
 
 
 # --- where from -------------------------------------------------------------------------------
@@ -74,6 +43,23 @@ def test_if_every_mirror_fails_each_says_why_and_nobody_else_is_asked(release, s
     ]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_after_a_web_page_the_next_mirror_is_asked(server, cache, monkeypatch, tmp_path, whole):
+    """Of a release without known size: nothing but its content tells it from a page."""
+    use_narrow(monkeypatch.setitem)
+    bare = put_unchecked(server, monkeypatch, CONTENT)
+    path = urlsplit(bare.url).path
+    server.files[f"/login{path}"] = b"<!doctype html><p>Please log in"
+    mirrors = [f"{server.address}/login", server.address]
+    monkeypatch.setenv("MINIMIX_MIRROR", " ".join(mirrors))
+    if whole:
+        assert hub.fetch_release(bare, tmp_path / "mine.pth").read_bytes() == CONTENT
+    else:
+        assert weights.load(hub.locate("mixnet-s")).architecture.name == "mixnet-s"
+    assert [seen.target for seen in server.seen] == [f"/login{path}", path]
+    assert "<" not in (cache / f"pins/timm/{bare.file}.sha256").read_text()
+
+
 def test_without_a_mirror_the_original_is_asked(cache, monkeypatch):
     assert places("https://host/a/b.pth") == ["https://host/a/b.pth"]
     monkeypatch.setenv("MINIMIX_MIRROR", "  ")
@@ -86,6 +72,25 @@ def test_a_mirror_that_is_no_address_is_a_usage_error(release, monkeypatch, cach
     with pytest.raises(UsageError, match="MINIMIX_MIRROR: .* is no base address"):
         hub.locate("mixnet-s")
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("mirror", "shown"),
+    [
+        ("https://me:secret@host/?q", "https://host/?q"),
+        ("https://me:sec/ret@host", "https://...@host"),
+        ("https://me:se#cret@host", "https://...@host"),
+        ("https://me:s?cret@ho@st", "https://...@st"),
+        ("me:secret@host", "host"),
+        ("https://me:secret@host:port", "https://host:port"),
+        ("https://me:secret@host:0", "https://host:0"),
+    ],
+)
+def test_the_password_of_a_mirror_is_not_in_its_error(release, monkeypatch, mirror, shown):
+    monkeypatch.setenv("MINIMIX_MIRROR", mirror)
+    with pytest.raises(UsageError, match="is no base address") as caught:
+        hub.locate("mixnet-s")
+    assert repr(shown) in str(caught.value) and "cret" not in str(caught.value)
 
 
 def test_a_proxy_is_honoured(release, server, monkeypatch):
@@ -136,46 +141,9 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(release, monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr("minimix.hub.modelcache.cache_folder", homeless)
-    with pytest.raises(OutputError, match="home directory.; name a folder for the cache"):
+    with pytest.raises(OutputError, match="home directory; name a folder for the cache"):
         hub.locate("mixnet-s")
     assert hub.locate("mixnet-pocket").is_file()
-
-
-# --- released files as they are ---------------------------------------------------------------
-
-
-def test_a_released_file_is_fetched_as_it_is_and_pinned(release, cache, tmp_path):
-    out = tmp_path / "mine.pth"
-    assert hub.fetch_release("mixnet-s", None, out) == out
-    assert out.read_bytes() == CONTENT
-    assert tree(cache) == [f"pins/timm/{release.file}.sha256"]
-    assert listing(tmp_path) == ["cache", "mine.pth"]
-    with pytest.raises(UsageError, match="exists already"):
-        hub.fetch_release("mixnet-s", "timm", out)
-    hub.fetch_release("mixnet-s", "timm", out, force=True)
-
-
-def test_a_released_file_is_checked_against_what_was_fetched_first(release, server, tmp_path):
-    hub.fetch_release("mixnet-s", None, tmp_path / "mine.pth")
-    server.put(release, CONTENT[:-1] + b"!")
-    with pytest.raises(WeightsError, match="cannot be fetched"):
-        hub.fetch_release("mixnet-s", None, tmp_path / "mine.pth", force=True)
-    assert (tmp_path / "mine.pth").read_bytes() == CONTENT
-    assert listing(tmp_path) == ["cache", "mine.pth"]
-
-
-def test_a_released_file_without_a_checksum_must_be_readable(server, cache, tmp_path, monkeypatch):
-    put_unchecked(server, monkeypatch, b"<html>", "mindcv")
-    with pytest.raises(WeightsError, match="it is not the released model"):
-        hub.fetch_release("mixnet-s", "mindcv", tmp_path / "mine.ckpt")
-    assert listing(tmp_path) == []
-
-
-def test_the_embedded_model_has_no_released_file(cache, tmp_path):
-    with pytest.raises(UsageError, match="there is nothing to fetch"):
-        hub.fetch_release("mixnet-pocket", None, tmp_path / "a")
-    with pytest.raises(WeightsError, match="the network is forbidden"):
-        hub.fetch_release("mixnet-s", None, tmp_path / "a", offline=True)
 
 
 @needs_reference

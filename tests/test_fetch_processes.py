@@ -16,10 +16,10 @@ from minimix.hub import fetch as fetch_module
 from minimix.hub import modelcache
 from minimix.hub.releases import find_release
 from tests.cli import ROOT, environment
+from tests.fetching import empty_cache
 from tests.model_files import listing
 from tests.release_server import (
     Reply,
-    clear_environment,
     narrow_checkpoint,
     narrow_command,
     running_server,
@@ -34,11 +34,7 @@ FETCH = ("models", "fetch", "mixnet-s")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    clear_environment(monkeypatch)
-    monkeypatch.setenv("MINIMIX_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+cache = pytest.fixture(empty_cache)
 
 
 @pytest.fixture
@@ -159,6 +155,29 @@ def test_a_full_disk_is_exit_code_1_and_nothing_is_left(server, cache, limit_byt
     assert done.stderr.startswith(f"error: {cache}")
     assert "cannot be written: " in done.stderr and "File too large" in done.stderr
     assert not cache.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX's")
+def test_a_full_disk_of_the_user_s_own_is_not_blamed_on_the_cache(server, cache, tmp_path):
+    import resource
+
+    done = subprocess.run(
+        narrow_command(
+            "fetch", "mixnet-s", "-q", "-o", tmp_path / "a", entry="weights_tools.__main__"
+        ),
+        env=environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: {tmp_path / 'a.part'}: cannot be written: File too large. Make room there, or "
+        "name another file to write\n"
+    )
+    assert listing(tmp_path) == []
 
 
 @posix

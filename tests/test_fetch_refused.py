@@ -9,23 +9,23 @@ import pytest
 
 from minimix.hub.checksums import Expected
 from minimix.hub.fetch import FetchError, fetch
-from minimix.hub.partial import PartialFile
-from tests.fetching import FILE, KNOWN, OTHER, PATH, QUICK, SHA256, SHA384, get
+from tests.fetching import (
+    FILE,
+    KNOWN,
+    OTHER,
+    PATH,
+    QUICK,
+    SHA256,
+    SHA384,
+    file_server,
+    get,
+    part_file,
+)
 from tests.model_files import listing
-from tests.release_server import Reply, clear_environment, running_server
+from tests.release_server import Reply
 
-
-@pytest.fixture
-def server(monkeypatch):
-    clear_environment(monkeypatch)
-    with running_server() as running:
-        running.files[PATH] = FILE
-        yield running
-
-
-@pytest.fixture
-def part(tmp_path):
-    return PartialFile(tmp_path / "weights.bin.part")
+server = pytest.fixture(file_server)
+part = pytest.fixture(part_file)
 
 
 def refused(server, part, message, expected=KNOWN, patience=QUICK):

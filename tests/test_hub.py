@@ -45,6 +45,28 @@ def test_an_existing_file_needs_no_ending(tmp_path: Path, monkeypatch: pytest.Mo
     assert hub.locate("mine") == Path("mine")
 
 
+def test_a_text_too_long_for_a_file_s_name_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no model of that name, and no such file; known: "):
+        hub.locate("x" * 5000)
+
+
+def test_a_file_is_told_from_the_name_of_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "mixnet-s.h5"
+    with pytest.raises(WeightsError, match="no model of that name, and no such file; known: "):
+        hub.find(str(path))
+    path.write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"mixnet-s\.h5: that is a file; expected the name of a"):
+        hub.find(str(path))
+
+
+def test_the_name_of_an_architecture_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mixnet-pocket").write_bytes(b"")
+    assert hub.locate("mixnet-pocket") == hub.embedded_path()
+
+
 def test_a_path_is_a_path_even_where_a_release_has_its_name(tmp_path: Path) -> None:
     assert hub.locate(tmp_path / "mixnet-s") == tmp_path / "mixnet-s"
 
@@ -72,7 +94,7 @@ def test_a_misspelt_name_is_corrected_and_the_known_ones_are_listed(typed: str, 
 
 
 def test_a_name_like_no_other_is_not_corrected() -> None:
-    with pytest.raises(WeightsError, match="no such file; Known: mixnet-pocket, mixnet-s, "):
+    with pytest.raises(WeightsError, match="no such file; known: mixnet-pocket, mixnet-s, "):
         hub.locate("resnet")
     with pytest.raises(WeightsError, match="an empty model name"):
         hub.locate("")
@@ -83,7 +105,7 @@ def test_a_name_like_no_other_is_not_corrected() -> None:
     [
         ("mixnet-xl", "tf", "mixnet-xl with weights tf: not released. There are mixnet-s: timm, "),
         ("mixnet-xxl", "timm", "mixnet-xxl with weights timm: not released"),
-        ("mixnet-s", "tensorflow", r"unknown weights 'tensorflow'.*Known: timm, timm-tf, tf, mind"),
+        ("mixnet-s", "tensorflow", r"unknown weights 'tensorflow'; known: timm, timm-tf, tf, mind"),
         ("mixnet-s", "mindspore", r"did you mean mindcv\?"),
         ("mixnet-pocket", "timm", "ships inside the package and needs no weights"),
         ("model.h5", "timm", "a file has its own weights; leave out --weights timm"),

@@ -19,6 +19,7 @@ from minimix.cli.parser import (
     positive_int,
 )
 from minimix.cli.predictions import Row, make_writer
+from minimix.cli.preparing import add_preparing, describe_pipeline
 from minimix.cli.progress import note_compilation, progress
 from minimix.errors import InputError, UsageError
 from minimix.inputs import Input, count_inputs, find_inputs
@@ -57,30 +58,9 @@ def add_command(parser: CommandParser) -> None:
         "--top", type=positive_int, default=5, metavar="N", help="how many classes (default: 5)"
     )
     add_format(command, "auto", "table", "json", "ndjson", "csv")
-    command.add_argument(
-        "--engine",
-        choices=("auto", "compiled", "reference"),
-        default="auto",
-        help="what computes; auto is compiled where Numba is installed",
-    )
-    command.add_argument(
-        "--exif",
-        choices=("apply", "ignore"),
-        default="apply",
-        help="turn a picture as its EXIF orientation says, or not (default: apply)",
-    )
-    command.add_argument(
-        "--batch",
-        type=positive_int,
-        default=16,
-        metavar="N",
-        help="pictures computed together (default: 16)",
-    )
+    add_preparing(command, "apply")
     add_threads(command)
     add_quiet(command)
-    command.add_argument(
-        "-v", "--verbose", action="store_true", help="say how pictures are prepared"
-    )
     command.set_defaults(run=run)
 
 
@@ -95,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         note_compilation()
     model.prepare()
     if arguments.verbose:
-        output.note(_describe_pipeline(model, arguments.exif))
+        output.note(describe_pipeline(model, arguments.exif))
     found = find_inputs(arguments.inputs, listed=arguments.from_file, offline=arguments.offline)
     first = list(islice(found, 2))
     tally = _Tally(model, several=len(first) > 1)
@@ -188,18 +168,3 @@ class _Tally:
             output.note(" · ".join(parts))
         if self.failed:
             output.note(f"{self.failed:,} of {self.done:,} inputs failed")
-
-
-def _describe_pipeline(model: Model, exif: Exif) -> str:
-    p = model.pipeline
-    how = {
-        "short-side": f"short side to {p.short_side} px, centre {p.size} px",
-        "short-side-floor": f"short side to {p.short_side} px, centre {p.size} px, rounded down",
-        "center-square": f"centre square of {p.crop_fraction} of the short side, to {p.size} px",
-        "center-fraction": f"centre {p.crop_fraction} of each side, to {p.size} x {p.size} px",
-    }[p.crop]
-    turned = "applied" if exif == "apply" else "ignored"
-    return (
-        f"pipeline {p.name}: {how}, {p.resize}; EXIF orientation {turned}\n"
-        f"  {p.channels} in 0..{p.range:g}, mean {p.mean}, std {p.std}"
-    )

@@ -14,7 +14,7 @@ from minimix.cli.machine import cpu_name, package_version
 from minimix.cli.parser import CommandParser, add_format
 from minimix.cores import THREADS_VARIABLE, available_cores
 from minimix.errors import CheckError, MinimixError
-from minimix.network import MIRROR_VARIABLE, OFFLINE_VARIABLE
+from minimix.network import MIRROR_VARIABLE, OFFLINE_VARIABLE, without_password
 
 SCHEMA_VERSION = 1
 MODEL = "mixnet-pocket"
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         "versions": _versions(),
         "processor": _processor(),
         "cache folder": {"path": _folder()},
-        "environment": {name: os.environ.get(name) for name in _VARIABLES},
+        "environment": {name: _setting(name) for name in _VARIABLES},
         "self-test": self_test,
     }
     if arguments.format == "json":
@@ -86,6 +86,14 @@ def run(arguments: argparse.Namespace) -> int:
     if problem is not None:
         raise problem
     return 0
+
+
+def _setting(name: str) -> str | None:
+    """A variable's value, as a report that is attached to an issue may show it."""
+    value = os.environ.get(name)
+    if value is None or name != MIRROR_VARIABLE:
+        return value
+    return " ".join(map(without_password, value.split()))
 
 
 def _versions() -> dict[str, str]:
@@ -134,7 +142,7 @@ def _folder() -> str:
     try:
         return str(cache_folder())
     except RuntimeError as error:
-        return f"none: {error}"
+        return f"none: {error}".rstrip(".")
 
 
 def _self_test() -> dict[str, Any]:

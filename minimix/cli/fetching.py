@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from minimix.cli import output
+from minimix.cli.progress import rich_bar
 from minimix.hub.events import FetchEvent, Progress, unwatched
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class _Bar:
             output.note(text)
             return
         if self._bar is None or self._task is None:
-            self._bar = self._stack.enter_context(_rich_bar())
+            self._bar = self._stack.enter_context(_download_bar())
             self._task = self._bar.add_task(text, total=None)
         if event.stage == "retrying":
             self._bar.console.print(text, markup=False, highlight=False)
@@ -83,8 +84,7 @@ class _Bar:
             )
 
 
-def _rich_bar() -> RichProgress:
-    from rich.console import Console
+def _download_bar() -> RichProgress:
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -92,17 +92,11 @@ def _rich_bar() -> RichProgress:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
-    from rich.progress import Progress as RichProgress
 
-    return RichProgress(
+    return rich_bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        # Redirection would send results, too, to the console's standard error.
-        redirect_stdout=False,
-        redirect_stderr=False,
     )

@@ -1,13 +1,33 @@
-"""Everything that is known about one model: embedded, released, or a file of the user's."""
+"""Everything that is known about one model: embedded, released, or a file of the user's.
+
+As JSON all have the same keys, with null for what does not apply or is not known:
+
+- ``name``, ``weights`` (whose), ``embedded``, ``state``, ``classes``, ``size`` (pixels), ``note``
+  and ``license``;
+- ``path`` and ``stored_bytes`` of the model file, if it is here;
+- ``url``, ``release_bytes``, ``check``, ``sha256_prefix``, ``sha384``, ``top1`` and ``top5`` as
+  published, of a release; ``pinned_sha256`` of its first fetch, or ``pin_problem`` where the pin is
+  damaged.
+
+``contents``, in ``minimix models show`` alone, is what a model file holds.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from minimix.errors import WeightsError
 from minimix.hub.releases import EMBEDDED, EMBEDDED_LICENSE, EMBEDDED_NOTE, MODELS, WORTH, Release
 
+if TYPE_CHECKING:
+    from minimix.weights import ModelFile
+
 _FIRST_LABELS = 5
+_OF_A_RELEASE = (
+    *("url", "release_bytes", "check", "sha256_prefix", "sha384"),
+    *("pinned_sha256", "pin_problem", "top1", "top5"),
+)
 
 
 def embedded_json() -> dict[str, Any]:
@@ -15,61 +35,68 @@ def embedded_json() -> dict[str, Any]:
     from minimix.hub import embedded_path
 
     return {
-        **_facts(EMBEDDED, "", embedded_path(), "embedded"),
+        "name": EMBEDDED,
+        "weights": None,
+        "embedded": True,
+        "state": "embedded",
+        **_stored(embedded_path()),
+        **_family(EMBEDDED),
         "note": EMBEDDED_NOTE,
         "license": EMBEDDED_LICENSE,
-        **dict.fromkeys(
-            (
-                "url",
-                "size_bytes",
-                "check",
-                "sha256_prefix",
-                "sha384",
-                "pinned_sha256",
-                "top1",
-                "top5",
-            )
-        ),
+        **dict.fromkeys(_OF_A_RELEASE),
     }
 
 
 def release_json(release: Release) -> dict[str, Any]:
     """A released model and what of it is here, in plain JSON types."""
-    from minimix.hub.modelcache import cached_path
-    from minimix.hub.pins import read_pin
+    from minimix.hub.modelcache import cached_path, is_cached
 
     path = cached_path(release)
-    is_cached = path.is_file()
-    state = "cached" if is_cached else "can be fetched"
+    is_here = is_cached(release)
+    pinned, pin_problem = _pin(release)
+    state = "cached" if is_here else "" if pin_problem else "can be fetched"
     top1, top5 = release.accuracy or (None, None)
     return {
-        **_facts(release.model, release.weights, path if is_cached else None, state),
+        "name": release.model,
+        "weights": release.weights,
+        "embedded": False,
+        "state": ", ".join(filter(None, (state, "damaged pin" if pin_problem else ""))),
+        **_stored(path if is_here else None),
+        **_family(release.model),
         "note": release.accuracy_text,
         "license": release.license,
         "url": release.url,
-        "size_bytes": release.size_bytes,
+        "release_bytes": release.size_bytes,
         "check": release.check,
         "sha256_prefix": release.sha256_prefix or None,
         "sha384": release.sha384 or None,
-        "pinned_sha256": read_pin(release) or None,
+        "pinned_sha256": pinned,
+        "pin_problem": pin_problem,
         "top1": top1,
         "top5": top5,
     }
 
 
-def _facts(name: str, weights: str, path: Path | None, state: str) -> dict[str, Any]:
+def _pin(release: Release) -> tuple[str | None, str | None]:
+    """The pinned SHA-256, and what is wrong with the pin."""
+    from minimix.hub.pins import read_pin
+
+    try:
+        return read_pin(release) or None, None
+    except WeightsError as error:
+        return None, str(error)
+
+
+def _stored(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {"path": None, "stored_bytes": None}
+    return {"path": str(path), "stored_bytes": path.stat().st_size}
+
+
+def _family(name: str) -> dict[str, int]:
     from minimix.zoo import FAMILIES
 
-    return {
-        "name": name,
-        "weights": weights or None,
-        "embedded": not weights,
-        "state": state,
-        "path": None if path is None else str(path),
-        "stored_bytes": None if path is None else path.stat().st_size,
-        "classes": FAMILIES[name].num_classes,
-        "size": FAMILIES[name].size,
-    }
+    return {"classes": FAMILIES[name].num_classes, "size": FAMILIES[name].size}
 
 
 def release_pairs(release: Release, facts: dict[str, Any]) -> list[tuple[str, str]]:
@@ -89,27 +116,38 @@ def release_pairs(release: Release, facts: dict[str, Any]) -> list[tuple[str, st
         *(("" if n else "its worth", text) for n, text in enumerate(WORTH[release.check])),
         (
             "pinned",
-            facts["pinned_sha256"] or "not yet; what is fetched first is what must come later",
+            facts["pinned_sha256"]
+            or facts["pin_problem"]
+            or "not yet; what is fetched first is what must come later",
         ),
         ("cached", here or f"no; minimix models fetch {release.arguments}"),
     ]
 
 
-def file_json(path: Path) -> dict[str, Any]:
-    """A model file, in plain JSON types; errors as ``minimix.weights.load``."""
-    import hashlib
-
+def file_json(path: Path, *, is_embedded: bool) -> dict[str, Any]:
+    """A model file and its contents, in plain JSON types; errors as ``minimix.weights.load``."""
     from minimix import weights
 
     file = weights.load(path)
-    graph = file.graph
-    size = file.pipeline.size
+    facts = embedded_json() | {
+        "name": file.architecture.name,
+        **_stored(path),
+        "classes": file.architecture.num_classes,
+        "size": file.pipeline.size,
+    }
+    if not is_embedded:
+        license_ = file.provenance.get("license")
+        facts |= {"embedded": False, "state": "file", "note": None, "license": license_}
+    return facts | {"contents": _contents(path, file)}
+
+
+def _contents(path: Path, file: ModelFile) -> dict[str, Any]:
+    import hashlib
+
+    graph, size = file.graph, file.pipeline.size
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {
-        "name": file.architecture.name,
-        "path": str(path),
-        "size_bytes": path.stat().st_size,
         "sha256": digest,
         "dtype": file.dtype,
         "parameters": sum(map(graph.param_count, graph)),
@@ -124,21 +162,22 @@ def file_json(path: Path) -> dict[str, Any]:
 
 def file_pairs(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The same for people; ``facts`` are those of ``file_json``."""
-    labels, provenance = facts["labels"], facts["provenance"]
-    architecture, pipeline, dialect = (facts[k] for k in ("architecture", "pipeline", "dialect"))
+    held = facts["contents"]
+    labels, provenance = held["labels"], held["provenance"]
+    architecture, pipeline, dialect = (held[k] for k in ("architecture", "pipeline", "dialect"))
     eps = dialect["batch_norm_eps"]
     source = provenance.get("source", {})
     return [
         ("name", facts["name"]),
-        ("file", f"{facts['path']} ({facts['size_bytes']:,} bytes, {facts['dtype']})"),
-        ("sha256", facts["sha256"]),
+        ("file", f"{facts['path']} ({facts['stored_bytes']:,} bytes, {held['dtype']})"),
+        ("sha256", held["sha256"]),
         (
             "architecture",
             f"stem {architecture['stem_channels']}, {len(architecture['blocks'])} blocks, "
             f"head {architecture['head_channels']}, {architecture['num_classes']:,} classes",
         ),
-        ("parameters", f"{facts['parameters']:,}"),
-        ("multiply-adds", f"{facts['macs']:,} at {pipeline['size']} px"),
+        ("parameters", f"{held['parameters']:,}"),
+        ("multiply-adds", f"{held['macs']:,} at {pipeline['size']} px"),
         (
             "dialect",
             f"{dialect['name']}: {dialect['padding']} padding, batch norm "

@@ -32,6 +32,9 @@ minimix models show mixnet-pocket
 minimix models show mixnet-s --weights tf   where it lies, and what it is checked against
 minimix models show mixnet-s.h5             what a converted file holds
 """
+_SHOW_MORE = """
+As JSON, the model has the keys of minimix models list, null where there is nothing to say, and
+contents: what was read from the model file, null for a released model."""
 
 
 def add_command(parser: CommandParser) -> None:
@@ -58,6 +61,7 @@ def add_command(parser: CommandParser) -> None:
     show.add_argument("model", metavar="NAME|PATH", help="a model's name or its file")
     add_weights(show)
     add_format(show, "table", "json")
+    show.epilog = _SHOW_MORE
     show.set_defaults(run=run_show)
     models_cache.add_commands(models)
 
@@ -74,20 +78,26 @@ def run_list(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         output.write_json({"schema_version": SCHEMA_VERSION, "models": rows})
         return 0
-    screen = output.screen(arguments.color)
-    heading = ("name", "weights", "state", "size", "classes", "px", "note")
-    lines = output.table([heading, *map(_row, rows)], "<<<>>><")
-    output.write("\n".join([screen.bold(lines[0]), *lines[1:]]) + "\n")
-    if any(not row["path"] for row in rows):
-        output.flush()
-        output.note(
-            "\nWhat is not here is fetched at its first use, or by minimix models fetch NAME."
-        )
+    _write_rows(rows, output.screen(arguments.color))
     return 0
 
 
+def _write_rows(rows: list[dict[str, Any]], screen: output.Screen) -> None:
+    heading = ("name", "weights", "state", "size", "classes", "px", "note")
+    lines = output.table([heading, *map(_row, rows)], "<<<>>><")
+    output.write("\n".join([screen.bold(lines[0]), *lines[1:]]) + "\n")
+    output.flush()
+    for row in rows:
+        if row["pin_problem"]:
+            output.note(f"\n{output.printable(row['pin_problem'])}")
+    if any(not row["path"] for row in rows):
+        output.note(
+            "\nWhat is not here is fetched at its first use, or by minimix models fetch NAME."
+        )
+
+
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:
-    size = facts["stored_bytes"] or facts["size_bytes"]
+    size = facts["stored_bytes"] or facts["release_bytes"]
     return (
         facts["name"],
         facts["weights"] or "-",
@@ -103,12 +113,13 @@ def run_show(arguments: argparse.Namespace) -> int:
     """Print what is known about one model; 0."""
     from minimix import hub
 
-    release = hub.find(arguments.model, arguments.weights) if arguments.model in MODELS else None
+    name, weights = arguments.model, arguments.weights
+    release = None if hub.is_path(name) else hub.find(name, weights)
     if release is not None:
-        facts = release_json(release)
+        facts = release_json(release) | {"contents": None}
         pairs, closing = release_pairs(release, facts), f"By hand:\n{by_hand(release)}"
     else:
-        facts, closing = file_json(hub.locate(arguments.model, arguments.weights)), ""
+        facts, closing = file_json(hub.locate(name, weights), is_embedded=name == EMBEDDED), ""
         pairs = file_pairs(facts)
     if arguments.format == "json":
         output.write_json({"schema_version": SCHEMA_VERSION, "model": facts})

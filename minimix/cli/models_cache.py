@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minimix.cli import output
 from minimix.cli.fetching import fetch_progress
 from minimix.cli.parser import CommandParser, add_format, add_offline, add_quiet, add_weights
 from minimix.errors import UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from minimix.hub.releases import Release
 
 SCHEMA_VERSION = 1
 
@@ -63,10 +68,10 @@ def run_fetch(arguments: argparse.Namespace) -> int:
 
     release = hub.find(arguments.model, arguments.weights)
     if release is None:
-        return _write_path(arguments, str(hub.embedded_path()))
+        return _write_path(arguments, None, hub.embedded_path())
     with fetch_progress(quiet=arguments.quiet) as progress:
         path = hub.fetch_model(release, arguments.offline, progress)
-    return _write_path(arguments, str(path))
+    return _write_path(arguments, release, path)
 
 
 def run_path(arguments: argparse.Namespace) -> int:
@@ -76,23 +81,24 @@ def run_path(arguments: argparse.Namespace) -> int:
         WeightsError: it is not here.
     """
     from minimix import hub
-    from minimix.hub.modelcache import cached_path
+    from minimix.hub.modelcache import cached_path, is_cached
 
     release = hub.find(arguments.model, arguments.weights)
     path = hub.embedded_path() if release is None else cached_path(release)
-    if release is not None and not path.is_file():
+    if release is not None and not is_cached(release):
         raise WeightsError(
             f"{release.title}: not in the cache. Fetch it: minimix models fetch {release.arguments}"
         )
-    return _write_path(arguments, str(path))
+    return _write_path(arguments, release, path)
 
 
-def _write_path(arguments: argparse.Namespace, path: str) -> int:
+def _write_path(arguments: argparse.Namespace, release: Release | None, path: Path) -> int:
     if arguments.format == "json":
-        facts = {"name": arguments.model, "path": path}
+        weights = None if release is None else release.weights
+        facts = {"name": arguments.model, "weights": weights, "path": str(path)}
         output.write_json({"schema_version": SCHEMA_VERSION, "model": facts})
     else:
-        output.write(f"{output.printable(path)}\n")
+        output.write(f"{output.printable(str(path))}\n")
     return 0
 
 

@@ -29,8 +29,13 @@ class CommandParser(argparse.ArgumentParser):
     def nest(self) -> None:
         """Let this parser have commands."""
         self._groups = {}
+        # argparse would put the usage line of this parser before the names of its commands.
         self._nested = self.add_subparsers(
-            metavar="COMMAND", dest="command", required=True, parser_class=CommandParser
+            prog=self.prog,
+            metavar="COMMAND",
+            dest="command",
+            required=True,
+            parser_class=CommandParser,
         )
 
     @property
@@ -205,14 +210,17 @@ def build_parser() -> CommandParser:
     """Return the parser of the whole command line; each command adds itself."""
     from minimix import __version__
     from minimix.cli import (
+        batch,
         bench,
         classify,
         completion,
         doctor,
         explore,
+        features,
         models,
         step,
         summary,
+        validate,
         warmup,
     )
 
@@ -225,7 +233,8 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"minimix {__version__}")
     parser.nest()
-    for module in (classify, explore, step, summary, bench, models, warmup, doctor, completion):
+    look, use, measure = (classify, explore, step, summary), (features, batch), (validate, bench)
+    for module in (*look, *use, *measure, models, warmup, doctor, completion):
         module.add_command(parser)
     return parser
 
@@ -236,6 +245,8 @@ _EXAMPLES = """\
   minimix explore panda.jpg -o panda.html          look inside while it does
   minimix step panda.jpg                           or in the terminal, node by node
   minimix summary --model mixnet-s --blocks        where the multiply-adds go
+  minimix features photos/ -o photos.npz           what it makes of them, as numbers
+  minimix validate val/ --model mixnet-s           how often it is right
   minimix doctor                                   check this installation"""
 
 

@@ -11,6 +11,7 @@ from minimix.cli import output
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+    from rich.progress import ProgressColumn
 
 
 class Progress:
@@ -46,20 +47,26 @@ def progress(wanted: bool, total: int | None) -> Iterator[Progress]:
     if not wanted or sys.stderr is None or not sys.stderr.isatty():
         yield Progress(None, total)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with rich_bar(*columns) as bar:
+        yield Progress(bar, total)
+
+
+def rich_bar(*columns: ProgressColumn) -> RichProgress:
+    """A bar of these columns, on standard error while it is entered, and gone afterwards."""
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
     # Redirection would send results, too, to the console's standard error.
-    with RichProgress(
+    return RichProgress(
         *columns,
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-    ) as bar:
-        yield Progress(bar, total)
+    )
 
 
 def note_compilation() -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
@@ -18,14 +19,8 @@ import requests
 from minimix.hub.checksums import DiffersError, Expected, PinError, checked
 from minimix.hub.events import FetchEvent, Progress, Stage, unwatched
 from minimix.hub.partial import Origin, PartialFile
-from minimix.transport import (
-    NetworkErrors,
-    RefusedError,
-    answer_to,
-    pieces,
-    reason,
-    without_password,
-)
+from minimix.network import without_password
+from minimix.transport import NetworkErrors, RefusedError, answer_to, pieces, reason
 
 
 @dataclass(frozen=True)
@@ -82,10 +77,15 @@ def fetch(
     part: PartialFile,
     expected: Expected,
     *,
+    accept: Callable[[Path], None] = lambda path: None,
     patience: Patience = PATIENCE,
     progress: Progress = unwatched,
 ) -> str:
     """Fetch from the first address that delivers; the SHA-256, 64 digits, of what is at ``part``.
+
+    Args:
+        accept: is shown the whole file, and may take it away.  DiffersError, which it raises if
+            that is not what was wanted, sends the fetch on to the next address.
 
     Raises:
         FetchError: none delivers the expected file; nothing is left at ``part``.
@@ -95,7 +95,9 @@ def fetch(
     try:
         for address in addresses:
             try:
-                return _Download(address, part, expected, patience, progress).run()
+                sha256 = _Download(address, part, expected, patience, progress).run()
+                accept(part.path)
+                return sha256
             except (RefusedError, DiffersError) as error:
                 reasons.append(f"{without_password(address)}: {error}")
                 contradicts_pin |= isinstance(error, PinError)
@@ -153,7 +155,7 @@ class _Download:
         wait_s = min(wished, self.patience.longest_wait_s)
         if time.monotonic() + wait_s > self.deadline:
             raise RefusedError(f"{error}; not here after {self.allowed_s:.0f} s") from error
-        self._tell("retrying", f"{error}; trying again in {wait_s:.1f} s")
+        self._tell("retrying", f"{self.shown}: {error}; trying again in {wait_s:.1f} s")
         time.sleep(wait_s)
 
     def _checked(self) -> str:
@@ -185,7 +187,7 @@ class _Download:
         except requests.exceptions.SSLError as error:
             raise RefusedError(f"no trusted connection: {reason(error)}") from error
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-            raise RefusedError(str(error)) from error
+            raise RefusedError(f"is no address: {without_password(str(error))}") from error
         except NetworkErrors as error:
             raise _Again(f"{reason(error)}, after {self.part.size_bytes:,} bytes") from error
         if total is not None and self.part.size_bytes < total:

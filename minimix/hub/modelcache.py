@@ -25,11 +25,23 @@ def cached_path(release: Release) -> Path:
     return _cache() / "models" / release.weights / f"{release.model}.h5"
 
 
+def is_cached(release: Release) -> bool:
+    """Whether the converted model is here.
+
+    Raises:
+        OutputError: there is no cache folder, or it cannot be looked into.
+    """
+    path = cached_path(release)
+    with writing(path):
+        return path.is_file()
+
+
 def _cache() -> Path:
     try:
         return cache_folder()
     except RuntimeError as error:
-        raise OutputError(f"{error}; name a folder for the cache in MINIMIX_CACHE_DIR") from error
+        why = str(error).rstrip(".")
+        raise OutputError(f"{why}; name a folder for the cache in MINIMIX_CACHE_DIR") from error
 
 
 def workplace(release: Release) -> Path:

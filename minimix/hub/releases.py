@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -223,12 +224,23 @@ def find_release(model: str, weights: str | None = None) -> Release:
         )
     if weights is not None and weights not in WEIGHTS:
         close = get_close_matches(weights, WEIGHTS, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise UsageError(f"unknown weights {weights!r}; {hint}Known: {', '.join(WEIGHTS)}")
-    listed = "; ".join(f"{name}: {', '.join(known)}" for name, known in MODELS.items() if known)
+        raise UsageError(
+            f"unknown weights {weights!r}; {known(close[0] if close else '', WEIGHTS)}"
+        )
+    listed = "; ".join(f"{name}: {', '.join(whose)}" for name, whose in MODELS.items() if whose)
     raise UsageError(
         f"{model} with weights {weights or WEIGHTS[0]}: not released. There are {listed}"
     )
+
+
+def known(meant: str, names: Iterable[str]) -> str:
+    """What may have been meant, or nothing, and all that there is -> the end of a message.
+
+    >>> known("", ["a", "b"]), known("b", ["a", "b"])
+    ('known: a, b', 'did you mean b? Known: a, b')
+    """
+    listed = ", ".join(names)
+    return f"did you mean {meant}? Known: {listed}" if meant else f"known: {listed}"
 
 
 def by_hand(release: Release) -> str:

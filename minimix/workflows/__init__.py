@@ -1,1 +1,1 @@
-"""What is done with a model beyond one prediction: measuring it."""
+"""What is done with a model beyond one prediction: features, accuracy, speed."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from minimix.cli.fetching import fetch_progress
 from minimix.cli.parser import CommandParser, add_offline, add_quiet, add_weights
+from minimix.errors import UsageError
 from weights_tools.commands.writing import say
 
 _EXAMPLES = """
@@ -43,15 +44,19 @@ def add_command(parser: CommandParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Download the file; 0."""
-    from minimix.hub import fetch_release
-    from minimix.hub.releases import find_release
+    """Download the file; 0.
 
-    release = find_release(arguments.name, arguments.weights)
+    Raises:
+        UsageError: it is the embedded model.
+    """
+    from minimix import hub
+
+    release = hub.find(arguments.name, arguments.weights)
+    if release is None:
+        raise UsageError(f"{arguments.name}: ships inside the package; there is nothing to fetch")
     with fetch_progress(quiet=arguments.quiet) as progress:
-        path = fetch_release(
-            arguments.name,
-            arguments.weights,
+        path = hub.fetch_release(
+            release,
             arguments.out or Path(release.file),
             progress=progress,
             offline=arguments.offline,

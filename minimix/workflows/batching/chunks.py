@@ -1,0 +1,78 @@
+"""So many pictures as one task classifies.  A chunk travels to its worker, its pixels do not."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from minimix.errors import InputError
+from minimix.inputs import Input, named_input
+from minimix.workflows.batching.stores import check_online, is_stored, read_stored
+
+
+class Chunk(ABC):
+    """Pictures in order, each with a name that says where it is."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """What the results call the pictures."""
+
+    @abstractmethod
+    def inputs(self, span: range) -> Iterator[Input]:
+        """The pictures at these positions, in order; those that cannot be had fail when opened."""
+
+
+@dataclass(frozen=True)
+class FileChunk(Chunk):
+    """Pictures that are files or URLs.
+
+    Attributes:
+        files: paths and URLs.
+        problems: position -> why there is no picture, where that is known already.
+        offline: refuse what is elsewhere.
+    """
+
+    files: tuple[str, ...]
+    problems: dict[int, str] = field(default_factory=dict)
+    offline: bool = False
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.files)
+
+    def names(self) -> Sequence[str]:
+        """Paths and URLs as they were found."""
+        return self.files
+
+    def inputs(self, span: range) -> Iterator[Input]:
+        """See ``Chunk``."""
+        for position in span:
+            yield self._input(self.files[position], self.problems.get(position, ""))
+
+    def _input(self, name: str, problem: str) -> Input:
+        if problem:
+            return failing_input(name, problem)
+        if not is_stored(name):
+            return named_input(name, offline=self.offline)
+        try:
+            check_online(name, offline=self.offline)
+        except InputError as error:
+            return failing_input(name, str(error))
+        return Input(name, partial(read_stored, name))
+
+
+def failing_input(name: str, problem: str) -> Input:
+    """An input that cannot be had, for a reason that is known."""
+
+    def fail() -> Path | BinaryIO:
+        raise InputError(f"{name}: {problem}")
+
+    return Input(name, fail, problem)

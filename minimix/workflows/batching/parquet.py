@@ -1,0 +1,169 @@
+"""Pictures in Parquet: a column of image files' bytes, or of records with a field ``bytes``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from minimix.errors import InputError, UsageError
+from minimix.inputs import MAX_BYTES, Input, NamedBytes
+from minimix.workflows.batching.chunks import Chunk, failing_input
+from minimix.workflows.batching.stores import open_binary
+
+_USUAL = ("image", "img", "picture", "jpg", "jpeg", "png", "bytes", "content", "data")
+"""Names that decide where a table has several columns of bytes."""
+
+_ROWS = 16
+"""Read together: the memory that pictures wait in."""
+
+
+@dataclass(frozen=True)
+class ParquetChunk(Chunk):
+    """Some rows of one row group.
+
+    Attributes:
+        file: path or URL.
+        column: of the bytes; ``image.bytes`` is a field of records.
+        identity: column that names the pictures; empty to number them.
+        group: the row group.
+        skipped: its rows before the first of the chunk.
+        first: number of the chunk's first row in the file.
+        count: of the chunk's rows.
+    """
+
+    file: str
+    column: str
+    identity: str
+    group: int
+    skipped: int
+    first: int
+    count: int
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return self.count
+
+    def names(self) -> Sequence[str]:
+        """``table.parquet#17``, counted from 0, or what the column says that names them.
+
+        Raises:
+            InputError: the table cannot be read any more.
+        """
+        if not self.identity:
+            return [f"{self.file}#{self.first + n}" for n in range(self.count)]
+        with open_binary(self.file) as file:
+            return [str(value) for value in self._values(file, self.identity, range(self.count))]
+
+    def inputs(self, span: range) -> Iterator[Input]:
+        """See ``Chunk``."""
+        position = span.start
+        try:
+            with open_binary(self.file) as file:
+                for value in self._values(file, self.column, span):
+                    yield self._input(position, value)
+                    position += 1
+        except InputError as error:
+            for rest in range(position, span.stop):
+                yield failing_input(self._name(rest), str(error))
+
+    def _name(self, position: int) -> str:
+        return f"{self.file}#{self.first + position}"
+
+    def _input(self, position: int, value: Any) -> Input:
+        name = self._name(position)
+        if not isinstance(value, bytes):
+            return failing_input(name, "no bytes in this row")
+        if len(value) > MAX_BYTES:
+            return failing_input(name, f"{len(value):,} bytes; {MAX_BYTES:,} at most")
+        return Input(name, partial(NamedBytes, value, name))
+
+    def _values(self, file: Any, column: str, span: range) -> Iterator[Any]:
+        """A column's values at these positions; InputError where there are fewer."""
+        table = _parquet().ParquetFile(file)
+        start, stop = self.skipped + span.start, self.skipped + span.stop
+        place = 0
+        for batch in table.iter_batches(_ROWS, row_groups=[self.group], columns=[column]):
+            values = batch.column(0)
+            for field in column.split(".")[1:]:
+                values = values.field(field)
+            for n in range(max(start - place, 0), min(stop - place, len(values))):
+                yield values[n].as_py()
+            place += len(values)
+            if place >= stop:
+                return
+        if place < stop:
+            raise InputError("the table has become shorter since its rows were counted")
+
+
+def table_chunks(
+    file: str, size: int, column: str | None = None, identity: str | None = None
+) -> Iterator[ParquetChunk]:
+    """A table -> chunks of at most so many rows, in order.
+
+    Args:
+        file: path or URL.
+        size: rows of a chunk.
+        column: of the bytes; where it is not given, the only one that can be.
+        identity: the column that names the pictures.
+
+    Raises:
+        InputError: it cannot be read, or is no Parquet.
+        UsageError: it has no such columns, or pyarrow is not installed.
+    """
+    parquet = _parquet()
+    with open_binary(file) as stream:
+        table = parquet.ParquetFile(stream)
+        chosen = _column(file, table.schema_arrow, column)
+        if identity and identity not in table.schema_arrow.names:
+            raise UsageError(_no_column(file, identity, table.schema_arrow))
+        groups = [table.metadata.row_group(n).num_rows for n in range(table.num_row_groups)]
+    first = 0
+    for group, rows in enumerate(groups):
+        for skipped in range(0, rows, size):
+            count = min(size, rows - skipped)
+            yield ParquetChunk(file, chosen, identity or "", group, skipped, first, count)
+            first += count
+
+
+def _column(file: str, schema: Any, asked: str | None) -> str:
+    """The column that holds the pictures."""
+    possible = {name: path for name in schema.names if (path := _bytes_in(schema, name))}
+    if asked is not None:
+        if asked not in schema.names:
+            raise UsageError(_no_column(file, asked, schema))
+        if asked not in possible:
+            raise UsageError(
+                f"{file}: column {asked!r} is of {schema.field(asked).type}; expected bytes"
+            )
+        return possible[asked]
+    usual = [name for name in _USUAL if name in possible]
+    if len(possible) == 1 or usual:
+        return possible[usual[0]] if usual else next(iter(possible.values()))
+    what = f"several columns of bytes: {', '.join(possible)}" if possible else "no column of bytes"
+    raise UsageError(f"{file}: {what}; name that of the pictures with --image-column")
+
+
+def _bytes_in(schema: Any, name: str) -> str:
+    """Path of the bytes in a column, or nothing."""
+    types = import_module("pyarrow").types
+    kind = schema.field(name).type
+    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        name, kind = f"{name}.bytes", kind.field("bytes").type
+    return name if types.is_binary(kind) or types.is_large_binary(kind) else ""
+
+
+def _no_column(file: str, name: str, schema: Any) -> str:
+    return f"{file}: no column {name!r}; it has {', '.join(schema.names)}"
+
+
+def _parquet() -> Any:
+    try:
+        return import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise UsageError(
+            f"Parquet needs pyarrow, which cannot be imported ({error}): pip install "
+            "'minimix[batch]'"
+        ) from error

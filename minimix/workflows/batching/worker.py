@@ -1,0 +1,146 @@
+"""What runs in a worker's process: the model, loaded once, and chunks -> rows."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import minimix
+from minimix.arrays import Array
+from minimix.errors import InputError, UsageError
+from minimix.images import Exif
+from minimix.labels import top_k
+from minimix.model import Model
+from minimix.ops import softmax
+from minimix.workflows.batching.chunks import Chunk
+from minimix.workflows.decoding import decode_ahead, reason
+from minimix.workflows.resuming.rows import Rows, RowType
+
+_models: dict[str, Model] = {}
+"""What ``install`` left here, by the key of the work."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What rows depend on beside the model and the picture.
+
+    Attributes:
+        top: classes of a row.
+        exif: whether the orientation that a camera noted is applied.
+        batch_size: pictures computed together.
+    """
+
+    top: int = 5
+    exif: Exif = "apply"
+    batch_size: int = 16
+
+    @property
+    def kind(self) -> RowType:
+        """A row: the best classes' indices and probabilities, best first."""
+        return RowType(np.dtype([("index", "<i4"), ("p", "<f4")]), (self.top,))
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker did.
+
+    Attributes:
+        rows: of the pictures, in order.
+        process: which process, on which machine.
+        resident_bytes: memory that it holds.
+    """
+
+    rows: Rows
+    process: str
+    resident_bytes: int
+
+
+def install(key: str, model: Model, version: str) -> None:
+    """Keep a model, ready to run, for the tasks of this process.
+
+    Raises:
+        UsageError: this machine has another minimix than the one that sent it.
+    """
+    if version != minimix.__version__:
+        raise UsageError(
+            f"a worker on {socket.gethostname()} has minimix {minimix.__version__}, and the run is "
+            f"of {version}; install the same everywhere"
+        )
+    model.prepare()
+    _models[key] = model
+
+
+def classify_chunk(key: str, chunk: Chunk, start: int, stop: int, options: Options) -> Done:
+    """Rows of a chunk's pictures from ``start`` to before ``stop``."""
+    rows = rows_of(_models[key], chunk, range(start, stop), options)
+    return Done(rows, f"{socket.gethostname()}:{os.getpid()}", _resident_bytes())
+
+
+def rows_of(model: Model, chunk: Chunk, span: range, options: Options) -> Rows:
+    """What a model says of some of a chunk's pictures; those that fail have a reason instead."""
+    inputs = enumerate(chunk.inputs(span))
+    kept = {}
+
+    def remembered() -> Any:
+        for place, item in inputs:
+            kept[place] = item
+            yield place, item
+
+    values, failed = options.kind.empty(len(span)), {}
+    batch = _Batch(values, lambda x: _best(model(x), options), options.batch_size)
+    ahead = 2 * options.batch_size
+    decoded = decode_ahead(model, remembered(), exif=options.exif, ahead=ahead, threads=1)
+    with closing(decoded):
+        for place, x in decoded:
+            item = kept.pop(place)
+            if isinstance(x, InputError):
+                failed[place] = reason(item, x)
+            else:
+                batch.add(place, x)
+    batch.flush()
+    return Rows(values, failed)
+
+
+class _Batch:
+    """Pictures that wait until they are enough to be computed together."""
+
+    def __init__(
+        self, values: NDArray[Any], compute: Callable[[Array], NDArray[Any]], size: int
+    ) -> None:
+        self._values, self._compute, self._size = values, compute, size
+        self._places: list[int] = []
+        self._arrays: list[Array] = []
+
+    def add(self, place: int, x: Array) -> None:
+        """Have this picture's row computed, sooner or later."""
+        self._places.append(place)
+        self._arrays.append(x)
+        if len(self._places) == self._size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Compute those that wait."""
+        if self._places:
+            self._values[self._places] = self._compute(np.concatenate(self._arrays))
+        self._places, self._arrays = [], []
+
+
+def _best(logits: Array, options: Options) -> NDArray[Any]:
+    """(N, classes) logits -> (N, top) rows."""
+    indices, p = top_k(softmax(logits), options.top)
+    rows = options.kind.empty(len(logits))
+    rows["index"], rows["p"] = indices, p
+    return rows
+
+
+def _resident_bytes() -> int:
+    import psutil  # comes with Dask
+
+    return int(psutil.Process().memory_info().rss)
