@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ from numpy.typing import NDArray
 from minimix import weights
 from minimix.dialect import DIALECTS, PIPELINES
 from minimix.errors import UsageError, WeightsError
+from minimix.hub.releases import RELEASES
 from minimix.labels import imagenet_classes
 from minimix.operators import SqueezeExcite
-from tests.checkpoint_writers import safetensors_bytes
+from tests.checkpoint_writers import (
+    Storage,
+    Tensor,
+    legacy_bytes,
+    safetensors_bytes,
+    state_dict,
+)
 from tests.golden.recordings import timm_tensors
 from tests.golden.seeded import CASES
 from tests.model_files import listing
@@ -27,6 +35,10 @@ from weights_tools.mappings.layouts import to_oihw
 Array = NDArray[Any]
 TENSORS = timm_tensors(CASES["mixnet_s-odd"])
 """A narrow mixnet-s with 7 classes, under timm's names."""
+
+RELEASE = RELEASES["mixnet-s", "timm"]
+BYTES = safetensors_bytes(TENSORS)
+SHA256, SIZE = hashlib.sha256(BYTES).hexdigest(), len(BYTES)
 
 
 def checkpoint(folder: Path, tensors: Any = TENSORS, name: str = "mixnet_s-narrow.bin") -> Path:
@@ -111,7 +123,12 @@ def test_class_names_are_numbers_unless_they_are_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b"a\nb\n", "2 lines for 7 classes"), (b"\xff\n" * 7, "cannot be read as UTF-8")],
+    [
+        (b"a\nb\n", "2 lines for 7 classes"),
+        (b"", "0 lines for 7 classes"),
+        (b"a\n\n\n\n\n\n \n", "line 2 is blank"),
+        (b"\xff\n" * 7, "is not UTF-8 text: "),
+    ],
 )
 def test_class_names_that_do_not_fit_are_a_usage_error(
     content: bytes, problem: str, tmp_path: Path
@@ -120,8 +137,46 @@ def test_class_names_that_do_not_fit_are_a_usage_error(
     labels.write_bytes(content)
     with pytest.raises(UsageError, match=rf"labels\.txt: {problem}"):
         read_model(checkpoint(tmp_path), Wanted(labels=labels))
-    with pytest.raises(UsageError, match=r"none\.txt: cannot be read"):
+    with pytest.raises(UsageError, match=r"none\.txt: no such file"):
         read_model(checkpoint(tmp_path), Wanted(labels=tmp_path / "none.txt"))
+    with pytest.raises(UsageError, match=r"cannot be read: Is a directory$"):
+        read_model(checkpoint(tmp_path), Wanted(labels=tmp_path))
+
+
+def test_only_line_ends_divide_class_names(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_bytes("\ufeffa\u2028b\r\nc\x0bd\re\x85\nf\x1c\ng\nh\ni".encode())
+    found = read_model(checkpoint(tmp_path), Wanted(labels=labels)).model.labels
+    assert found == ("a\u2028b", "c\x0bd", "e\x85", "f\x1c", "g", "h", "i")
+
+
+# --- whose weights ----------------------------------------------------------------------------
+
+
+def test_weights_of_nobody_known_have_no_licence(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, name=RELEASE.file.replace("a907afbc", "mine"))
+    assert read_model(path).model.provenance["license"] == "not stated in the file"
+    fetched = read_model(path, Wanted(license="of the release")).model
+    assert fetched.provenance["license"] == "of the release"
+
+
+@pytest.mark.parametrize(
+    ("published", "license_"),
+    [
+        ({"sha256_prefix": SHA256[:8], "size_bytes": SIZE}, RELEASE.license),
+        ({"sha256_prefix": "", "size_bytes": SIZE}, RELEASE.license),
+        ({"sha256_prefix": "", "size_bytes": SIZE + 1}, "not stated in the file"),
+        ({"sha256_prefix": "", "size_bytes": None}, "not stated in the file"),
+    ],
+)
+def test_a_release_known_by_its_name_and_what_is_published_of_it_has_its_licence(
+    published: dict[str, Any], license_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RELEASES, ("mixnet-s", "timm"), replace(RELEASE, **published))
+    found = read_model(checkpoint(tmp_path, name=RELEASE.file))
+    assert found.model.provenance["license"] == license_
+    renamed = read_model(checkpoint(tmp_path))
+    assert renamed.model.provenance["license"] == "not stated in the file"
 
 
 # --- which dialect ----------------------------------------------------------------------------
@@ -131,6 +186,9 @@ def test_class_names_that_do_not_fit_are_a_usage_error(
     ("name", "requested", "dialect", "reason"),
     [
         ("mixnet_s-mine.pth", None, "timm", r"mixnet_\*"),
+        ("mixnet_s-20240101.pth", None, "timm", r"mixnet_\*"),
+        ("mixnet_xl_ra-mine.pth", None, "timm", r"mixnet_\*"),
+        ("mixnet_m.safetensors", None, "timm", r"mixnet_\*"),
         ("tf_mixnet_s-mine.pth", None, "timm-tf", r"tf_mixnet_\*"),
         ("model.safetensors", "timm-tf", "timm-tf", "as asked for"),
         ("mixnet_s-mine.pth", "timm-tf", "timm-tf", "as asked for"),
@@ -144,9 +202,12 @@ def test_the_dialect_is_asked_for_or_told_from_the_releases_name(
     assert conversion.dialect_reason.endswith(reason.replace("\\", ""))
 
 
-def test_a_dialect_is_never_guessed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "mixnet_mytf.safetensors", "mixnet_.bin", "my_mixnet_s.bin"]
+)
+def test_a_dialect_is_never_guessed(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"say which: --dialect timm or --dialect timm-tf"):
-        read_model(checkpoint(tmp_path, name="model.safetensors"))
+        read_model(checkpoint(tmp_path, name=name))
     with pytest.raises(UsageError, match="'omz' was asked for, its tensors are of timm or timm-tf"):
         read_model(checkpoint(tmp_path), Wanted(dialect="omz"))
 
@@ -228,9 +289,28 @@ def test_an_output_that_exists_is_refused_before_anything_is_read(tmp_path: Path
 def test_a_release_whose_bytes_are_not_those_its_name_states_is_refused(tmp_path):
     renamed = tmp_path / "mixnet_s-a907afbc.pth"
     renamed.symlink_to(REFERENCE / "timm" / "mixnet_s.pth")
-    with pytest.raises(WeightsError, match="states a sha256 that begins with a907afbc"):
+    with pytest.raises(WeightsError, match="begins with a907afbc, .* or rename what is your own"):
         convert(renamed, tmp_path / "out.h5")
     assert not (tmp_path / "out.h5").exists()
+
+
+def test_what_was_taken_of_a_training_checkpoint_and_what_was_left_is_noted(tmp_path: Path) -> None:
+    training = {
+        "epoch": 7,
+        "state_dict": state_dict(TENSORS),
+        "state_dict_ema": {"x": Tensor(Storage("of its own", np.zeros(3, np.float32)), (3,))},
+        "optimizer": {"lr": 0.1},
+    }
+    path = tmp_path / "mixnet_s-last.pth"
+    path.write_bytes(legacy_bytes(training))
+    conversion = read_model(path)
+    noted = {
+        "taken": "state_dict",
+        "ignored": "epoch=7, state_dict_ema (dict), optimizer (dict)",
+    }
+    assert conversion.notes == noted
+    source = conversion.model.provenance["source"]
+    assert {key: source[key] for key in noted} == noted
 
 
 def test_an_unknown_architecture_is_refused_before_anything_is_read(tmp_path):

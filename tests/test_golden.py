@@ -138,7 +138,7 @@ def test_logits_survive_a_checkpoint_file_and_a_model_file_bit_by_bit(
     name: str, write: Any, tmp_path: Path
 ) -> None:
     case = CASES[name]
-    checkpoint = tmp_path / f"{name.partition('-')[0]}_narrow.bin"
+    checkpoint = tmp_path / f"{name.partition('-')[0]}-narrow.bin"
     checkpoint.write_bytes(write(timm_tensors(case)))
     convert(checkpoint, tmp_path / "narrow.h5")
     net = minimix.load(tmp_path / "narrow.h5", engine="reference")

@@ -130,6 +130,16 @@ def test_a_file_of_no_container_is_an_error(tmp_path: Path) -> None:
         inspect(tmp_path / "none")
 
 
+def test_the_constants_of_an_openvino_network_send_to_its_xml(tmp_path: Path) -> None:
+    constants = tmp_path / "net.bin"
+    constants.write_bytes(b"\x01\x02 numbers")
+    with pytest.raises(WeightsError, match=r"no known checkpoint does.* Is it complete\?$"):
+        inspect(constants)
+    (tmp_path / "net.xml").write_text("<net/>")
+    with pytest.raises(WeightsError, match=r"Name the network that it belongs to: .*net\.xml$"):
+        inspect(constants)
+
+
 @needs_reference
 def test_a_containers_operations_are_counted() -> None:
     found = inspect(REFERENCE / "openvino" / "mixnet-l.xml", "*")

@@ -130,6 +130,14 @@ def test_a_width_inside_that_differs_from_the_expected_is_named() -> None:
     blocks = changed("mixnet-s", 15, out_channels=208)
     with pytest.raises(WeightsError, match=r"blocks\.15: 208 channels out, expected 200"):
         told(architecture("mixnet-s"), blocks, expected="mixnet-s")
+    blocks = changed("mixnet-s", 0, in_channels=24)
+    with pytest.raises(WeightsError, match=r"blocks\.0: 24 channels in, expected 16"):
+        told(architecture("mixnet-s"), blocks, expected="mixnet-s")
+    blocks = changed("mixnet-s", 3, se_channels=13)
+    with pytest.raises(
+        WeightsError, match=r"blocks\.3: 13 channels inside squeeze-ex.*, expec.* 12"
+    ):
+        told(architecture("mixnet-s"), blocks, expected="mixnet-s")
 
 
 @given(st.integers(2, 1000), st.data())

@@ -126,6 +126,7 @@ def test_the_state_dict_of_a_wrapper_is_taken_and_noted(
     ("content", "problem"),
     [
         ([1, 2], "expected a dict of tensors, found list"),
+        (TENSORS["w"], "expected a dict of tensors, found one tensor"),
         ({"epoch": 1}, "dicts of tensors in the file: none"),
         ({"x": TENSORS, "y": OTHERS}, "dicts of tensors in the file: 'x', 'y'"),
         ({"a\nb": TENSORS["w"]}, r"tensor name 'a\\nb'"),

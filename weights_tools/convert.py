@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import minimix
 from minimix import weights
-from minimix.dialect import Dialect, Pipeline
 from minimix.errors import UsageError, WeightsError
 from minimix.files import check_apart, check_free
 from minimix.labels import imagenet_classes
 from minimix.weights import ModelFile
 from minimix.zoo import FAMILIES
 from weights_tools import readers
+from weights_tools.choices import choose_dialect, choose_pipeline
 from weights_tools.mappings.mapped import Mapped
-from weights_tools.origins import find_origin, map_checkpoint
+from weights_tools.origins import find_origin, map_checkpoint, release_of
 from weights_tools.readers.checkpoint import Checkpoint
+
+NO_LICENSE = "not stated in the file"
+
+Kinds = Mapping[str, tuple[tuple[int, ...], str]]
+"""Shape and element type of a checkpoint's tensors, by name."""
+
+_READER_NOTES = ("taken", "ignored", "prefix_removed", "left_out", "fields left out")
+"""Under these a reader says in the metadata what it took of a file, and what it left."""
+
+_TEXT_OF_THEIR_OWN = ("safetensors", "onnx", "openvino-ir")
+"""Containers whose metadata are what whoever wrote the file put there."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ class Conversion:
         origin: whose checkpoint it is.
         dialect_reason: why the dialect is the one it is, for people.
         pipeline_reason: the same of the pipeline.
+        notes: what the reader took of a file that holds more, and what it left.
+        kinds: of all tensors that were read; their values are let go.
     """
 
     model: ModelFile
@@ -35,91 +48,45 @@ class Conversion:
     origin: str
     dialect_reason: str
     pipeline_reason: str
+    notes: Mapping[str, str]
+    kinds: Kinds
 
 
-def choose_dialect(
-    checkpoint: Checkpoint, mapped: Mapped, requested: str | None
-) -> tuple[Dialect, str]:
-    """Return the dialect and the reason for it.
-
-    timm's two families have the same tensors; only the release's name tells them apart.
-
-    Raises:
-        UsageError: nothing says which, or the request is none of those that the tensors fit.
-    """
-    possible = {dialect.name: dialect for dialect in mapped.dialects}
-    if requested is not None:
-        if requested not in possible:
-            raise UsageError(
-                f"{checkpoint.path}: dialect {requested!r} was asked for, its tensors are of "
-                f"{' or '.join(possible)}"
-            )
-        return possible[requested], "as asked for"
-    if len(possible) == 1:
-        return mapped.dialects[0], "the only one that fits"
-    match = re.match(r"(tf_)?mixnet_", checkpoint.path.name)
-    if match is None:
-        raise UsageError(
-            f"{checkpoint.path}: the tensors of timm's mixnet_* and tf_mixnet_* are alike, and "
-            f"the name is of neither release; say which: --dialect timm or --dialect timm-tf"
-        )
-    return possible["timm-tf" if match[1] else "timm"], f"from the release's name, {match[0]}*"
+def _labels(mapped: Mapped, labels: Path | None) -> tuple[str, ...]:
+    """Class names: those of a text file, else those that the checkpoint states, else the usual."""
+    num_classes = mapped.architecture.num_classes
+    if labels is None:
+        if mapped.labels:
+            return mapped.labels
+        usual = tuple(f"class {n}" for n in range(num_classes))
+        return imagenet_classes() if num_classes == 1000 else usual
+    lines = _lines(labels)
+    if len(lines) != num_classes:
+        raise UsageError(f"{labels}: {len(lines)} lines for {num_classes} classes")
+    for n, line in enumerate(lines, 1):
+        if not line.strip():
+            raise UsageError(f"{labels}: line {n} is blank; expected a class name a line")
+    return lines
 
 
-def choose_pipeline(
-    checkpoint: Checkpoint, mapped: Mapped, requested: str | None
-) -> tuple[Pipeline, str]:
-    """Return the pipeline and the reason for it.
-
-    Raises:
-        UsageError: the file does not say which and nobody was asked for, or both say different.
-    """
-    possible = {pipeline.name: pipeline for pipeline in mapped.pipelines}
-    if requested is not None:
-        if requested not in possible:
-            raise UsageError(
-                f"{checkpoint.path}: pipeline {requested!r} was asked for, the file is made for "
-                f"{' or '.join(possible)}"
-            )
-        return possible[requested], "as asked for"
-    if len(possible) > 1:
-        raise UsageError(
-            f"{checkpoint.path}: the file does not say how pictures become its input; say which: "
-            f"--pipeline {' or '.join(possible)}"
-        )
-    return mapped.pipelines[0], "that of its origin"
+def _lines(path: Path) -> tuple[str, ...]:
+    """The lines of a text file; other separators than line ends are part of a name."""
+    try:
+        # utf-8-sig: some editors begin a file with a mark that is no part of the first name.
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file. Check the path given as --labels") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text: {error}. Save it as UTF-8") from error
+    return tuple(text.removesuffix("\n").split("\n")) if text else ()
 
 
-def check_release_name(checkpoint: Checkpoint) -> None:
-    """Check a release against the first digits of the SHA-256 that its own name states.
-
-    Raises:
-        WeightsError: the file is not the one that was released under this name.
-    """
-    stated = re.search(r"-([0-9a-f]{8})\.(?:pth|safetensors)$", checkpoint.path.name)
-    if stated and not checkpoint.sha256.startswith(stated[1]):
-        raise WeightsError(
-            f"{checkpoint.path}: its name states a sha256 that begins with {stated[1]}, the file's "
-            f"begins with {checkpoint.sha256[:8]}. It is damaged or another file: download it again"
-        )
-
-
-def _labels(num_classes: int, labels: Path | None) -> tuple[str, ...]:
-    if labels is not None:
-        try:
-            # utf-8-sig: some editors begin a file with a mark that is no part of the first name.
-            lines = tuple(labels.read_text(encoding="utf-8-sig").splitlines())
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{labels}: cannot be read as UTF-8 text: {error}") from error
-        if len(lines) != num_classes:
-            raise UsageError(f"{labels}: {len(lines)} lines for {num_classes} classes")
-        for n, line in enumerate(lines, 1):
-            if not line.strip():
-                raise UsageError(f"{labels}: line {n} is blank; expected a class name a line")
-        return lines
-    if num_classes == 1000:
-        return imagenet_classes()
-    return tuple(f"class {n}" for n in range(num_classes))
+def _reader_notes(checkpoint: Checkpoint) -> dict[str, str]:
+    if checkpoint.container in _TEXT_OF_THEIR_OWN:
+        return {}
+    return {key: checkpoint.metadata[key] for key in _READER_NOTES if key in checkpoint.metadata}
 
 
 def _provenance(checkpoint: Checkpoint, mapped: Mapped, license_: str) -> dict[str, object]:
@@ -130,6 +97,7 @@ def _provenance(checkpoint: Checkpoint, mapped: Mapped, license_: str) -> dict[s
             "size_bytes": checkpoint.size_bytes,
             "sha256": checkpoint.sha256,
             **({"parts": dict(checkpoint.parts)} if checkpoint.parts else {}),
+            **_reader_notes(checkpoint),
         },
         "tool": f"minimix {minimix.__version__}",
         "license": license_,
@@ -149,6 +117,7 @@ class Wanted:
         raw: take the weights as training left them, not their moving averages.
         dtype: how the model will be stored, ``float32`` or ``float16``.
         labels: a text file with one class name per line.
+        license: of the weights, where whoever fetched the file knows it.
     """
 
     model: str | None = None
@@ -157,6 +126,7 @@ class Wanted:
     raw: bool = False
     dtype: str = "float32"
     labels: Path | None = None
+    license: str | None = None
 
 
 def read_model(path: Path, wanted: Wanted = Wanted()) -> Conversion:
@@ -169,21 +139,32 @@ def read_model(path: Path, wanted: Wanted = Wanted()) -> Conversion:
     if wanted.model is not None and wanted.model not in FAMILIES:
         raise UsageError(f"unknown architecture {wanted.model!r}; known: {', '.join(FAMILIES)}")
     checkpoint = readers.read(path)
-    check_release_name(checkpoint)
+    release = release_of(checkpoint)
     origin = find_origin(checkpoint)
     mapped = map_checkpoint(checkpoint, origin, expected=wanted.model, raw=wanted.raw)
     dialect, dialect_reason = choose_dialect(checkpoint, mapped, wanted.dialect)
     pipeline, pipeline_reason = choose_pipeline(checkpoint, mapped, wanted.pipeline)
+    # Names and shapes are anybody's: they do not tell whose weights these are.
+    known = release.license if release else wanted.license
+    license_ = known or mapped.license or NO_LICENSE
     file = ModelFile(
         architecture=mapped.architecture,
         dialect=dialect,
         pipeline=pipeline,
-        labels=_labels(mapped.architecture.num_classes, wanted.labels),
+        labels=_labels(mapped, wanted.labels),
         params=mapped.params,
-        provenance=_provenance(checkpoint, mapped, origin.license),
+        provenance=_provenance(checkpoint, mapped, license_),
         dtype=wanted.dtype,
     )
-    return Conversion(file, mapped, origin.name, dialect_reason, pipeline_reason)
+    return Conversion(
+        file,
+        mapped,
+        origin.name,
+        dialect_reason,
+        pipeline_reason,
+        notes=_reader_notes(checkpoint),
+        kinds={name: (a.shape, a.dtype.name) for name, a in checkpoint.tensors.items()},
+    )
 
 
 def _origin(message: str, mapped: Mapped) -> str:

@@ -168,6 +168,7 @@ def _metadata(model: ModelFile, timm_model: str) -> dict[str, str]:
         "dialect": family_of(model.dialect).name,
         "trained_as": json.dumps(model.dialect.to_json()),
         "pipeline": json.dumps(pipeline),
+        "labels": json.dumps(model.labels, ensure_ascii=False),
         "license": str(model.provenance.get("license", "")),
         "tool": f"minimix {minimix.__version__}",
     }

@@ -1,4 +1,4 @@
-"""The table of origins: whose checkpoint is this, told by its names, and what maps it.
+"""The table of origins: whose names a checkpoint has, what maps it, and which release it is.
 
 A mapping joins by a row.  Rows are asked from the first to the last.
 """
@@ -9,43 +9,39 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minimix.errors import WeightsError
+from minimix.hub.releases import RELEASES, Release
 from weights_tools.mappings import mindcv, tensorflow, timm
 from weights_tools.mappings.graphs import mapping
 from weights_tools.mappings.mapped import Mapped
 from weights_tools.readers.checkpoint import Checkpoint
+from weights_tools.stated import as_stated
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Who released a checkpoint, as far as its names tell.
+    """Whose names a checkpoint has; its weights can be anybody's.
 
     Attributes:
         name: for people.
-        license: of the released weights.
         matches: whether the checkpoint's names are those of this origin.
         map: checkpoint, and the architecture it must turn out to be or None -> our parameters.
         map_raw: the same without moving averages; None where a checkpoint has no such twins.
     """
 
     name: str
-    license: str
     matches: Callable[[Checkpoint], bool]
     map: Callable[[Checkpoint, str | None], Mapped]
     map_raw: Callable[[Checkpoint, str | None], Mapped] | None = None
 
 
-_IMAGENET = "trained on ImageNet"
-
 ORIGINS: tuple[Origin, ...] = (
     Origin(
         "timm",
-        f"Apache-2.0, as timm releases its weights; {_IMAGENET}",
         lambda checkpoint: timm.matches(checkpoint.tensors),
         lambda checkpoint, expected: timm.map_timm(checkpoint.tensors, expected=expected),
     ),
     Origin(
         "tensorflow",
-        f"Apache-2.0, as Google's tpu repository states; {_IMAGENET}",
         lambda checkpoint: tensorflow.matches(checkpoint.tensors),
         lambda checkpoint, expected: tensorflow.map_tensorflow(
             checkpoint.tensors, expected=expected
@@ -56,13 +52,11 @@ ORIGINS: tuple[Origin, ...] = (
     ),
     Origin(
         "mindcv",
-        f"Apache-2.0, as MindCV releases its weights; {_IMAGENET}",
         lambda checkpoint: mindcv.matches(checkpoint.tensors),
         lambda checkpoint, expected: mindcv.map_mindcv(checkpoint.tensors, expected=expected),
     ),
     Origin(
         "a network's own graph",
-        "not stated in the file: that of the weights it was made from",
         lambda checkpoint: checkpoint.topology is not None,
         mapping.map_topology,
     ),
@@ -82,19 +76,18 @@ def find_origin(checkpoint: Checkpoint) -> Origin:
     first = ", ".join(list(checkpoint.tensors)[:3]) or "none"
     raise WeightsError(
         f"{checkpoint.path}: {len(checkpoint.tensors)} tensors, but the names are of no MixNet "
-        f"that minimix knows (first: {first}). Try: python -m weights_tools inspect "
-        f"{checkpoint.path}"
+        f"that minimix knows (first: {first})"
     )
 
 
 def map_checkpoint(
     checkpoint: Checkpoint, origin: Origin, *, expected: str | None = None, raw: bool = False
 ) -> Mapped:
-    """Map a checkpoint by the row of its origin; errors name the file.
+    """Map a checkpoint by the row of its origin, and by what it states; errors name the file.
 
     Raises:
-        WeightsError: a tensor is missing, left over or misshapen, or no family fits; or ``raw``
-            is asked of a checkpoint without moving averages.
+        WeightsError: a tensor is missing, left over or misshapen, or no family fits; ``raw`` is
+            asked of a checkpoint without moving averages; what it states is contradicted.
     """
     mapping = origin.map_raw if raw else origin.map
     if mapping is None:
@@ -103,6 +96,29 @@ def map_checkpoint(
             "have no moving averages beside them: leave out --raw"
         )
     try:
-        return mapping(checkpoint, expected)
+        return as_stated(checkpoint, mapping(checkpoint, expected))
     except WeightsError as error:
         raise WeightsError(f"{checkpoint.path}: {error}") from error
+
+
+def release_of(checkpoint: Checkpoint) -> Release | None:
+    """The release that a checkpoint is, by name, size and digits of its SHA-256; None if none.
+
+    One of which neither size nor digits are published cannot be told from its namesakes.
+
+    Raises:
+        WeightsError: it has the name of a release that states digits, and not these digits.
+    """
+    name, sha256 = checkpoint.path.name, checkpoint.sha256
+    for release in RELEASES.values():
+        if name != release.file:
+            continue
+        if not sha256.startswith(release.sha256_prefix):
+            raise WeightsError(
+                f"{checkpoint.path}: the released file of this name has a sha256 that begins with "
+                f"{release.sha256_prefix}, this one's begins with {sha256[:8]}. It is damaged or "
+                "another file: download it again, or rename what is your own"
+            )
+        if checkpoint.size_bytes == release.size_bytes:
+            return release
+    return None

@@ -7,7 +7,7 @@ widths and the number of classes may be anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from minimix.errors import WeightsError
@@ -31,6 +31,11 @@ class ObservedBlock:
     se_channels: int
 
 
+_WIDTHS: dict[str, Callable[[BlockSpec], int]] = {
+    "channels in": lambda block: block.in_channels,
+    "channels out": lambda block: block.out_channels,
+    "channels inside squeeze-excite": lambda block: max(1, int(block.in_channels * block.se_ratio)),
+}
 _STRUCTURE = ("kernel_sizes", "expand_groups", "project_groups", "expansion")
 
 
@@ -136,6 +141,7 @@ def _first_width(observed: Architecture, expected: str) -> str:
         if field.name.endswith("_channels") and ours != theirs:
             return f"{field.name} {ours}, expected {theirs}"
     for n, (ours, theirs) in enumerate(zip(observed.blocks, family.blocks, strict=True)):
-        if ours != theirs:
-            return f"blocks.{n}: {ours.out_channels} channels out, expected {theirs.out_channels}"
+        for what, width in _WIDTHS.items():
+            if width(ours) != width(theirs):
+                return f"blocks.{n}: {width(ours)} {what}, expected {width(theirs)}"
     return "the same widths under another name"

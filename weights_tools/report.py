@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from minimix.files import replacing
 from minimix.operators import Conv, Linear, MixConv, Operator, Pointwise, SqueezeExcite
-from weights_tools import readers
 from weights_tools.convert import Conversion
 
 SCHEMA_VERSION = 2
-
-Kinds = Mapping[str, tuple[tuple[int, ...], str]]
-"""Shape and element type of a checkpoint's tensors, by name."""
 
 _KERNELS = {3: "(K, K, C)", 4: "(K, K, Cin, Cout)"}
 # Layout of the weights of a convolution, a depthwise one, and a matrix, by origin.
@@ -55,19 +50,9 @@ def layout_change(
             return f"{source} -> {shape}"
 
 
-def stated_kinds(path: Path) -> Kinds:
-    """Checkpoint -> shape and type of its tensors, whose values are let go: memory is for one copy.
-
-    Raises:
-        WeightsError: it cannot be read.
-    """
-    tensors = readers.read(path).tensors
-    return {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
-
-
-def provenance(conversion: Conversion, kinds: Kinds) -> dict[str, Any]:
-    """Conversion, and the kinds of the tensors that it read -> the report, of plain JSON types."""
-    model, mapped = conversion.model, conversion.mapped
+def provenance(conversion: Conversion) -> dict[str, Any]:
+    """Conversion -> the report, of plain JSON types."""
+    model, mapped, kinds = conversion.model, conversion.mapped, conversion.kinds
     graph = model.graph
     operators = {name: node.operator for node in graph for name in graph.param_names[node.name]}
     return {
@@ -82,7 +67,7 @@ def provenance(conversion: Conversion, kinds: Kinds) -> dict[str, Any]:
             {
                 **_tensor(name, mapped.params[name].shape, model.dtype),
                 "sources": [_tensor(source, *kinds[source]) for source in sources],
-                "change": _change(conversion, operators[name], name, kinds),
+                "change": _change(conversion, operators[name], name),
             }
             for name, sources in mapped.sources.items()
         ],
@@ -97,22 +82,22 @@ def _tensor(name: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
     return {"name": name, "shape": list(shape), "dtype": dtype}
 
 
-def _change(conversion: Conversion, operator: Operator, name: str, kinds: Kinds) -> str:
+def _change(conversion: Conversion, operator: Operator, name: str) -> str:
     """What was done to the sources of one parameter."""
     mapped = conversion.mapped
     if len(mapped.sources[name]) != 1:
         return f"computed from {len(mapped.sources[name])} tensors"
-    shape, _ = kinds[mapped.sources[name][0]]
+    shape, _ = conversion.kinds[mapped.sources[name][0]]
     return layout_change(conversion.origin, operator, mapped.params[name].shape, shape)
 
 
-def write_report(conversion: Conversion, kinds: Kinds, out: Path, *, force: bool = False) -> None:
+def write_report(conversion: Conversion, out: Path, *, force: bool = False) -> None:
     """Write the report of a conversion.
 
     Raises:
         UsageError: ``out`` exists and ``force`` is not given.
         OutputError: ``out`` cannot be written.
     """
-    text = json.dumps(provenance(conversion, kinds), indent=2, ensure_ascii=False)
+    text = json.dumps(provenance(conversion), indent=2, ensure_ascii=False)
     with replacing(out, force=force) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -164,7 +164,7 @@ def _convert(release: Release, source: Path, converted: Path) -> None:
     from weights_tools.convert import Wanted, convert
 
     with _converting(release, source):
-        wanted = Wanted(model=release.model, dialect=release.dialect)
+        wanted = Wanted(model=release.model, dialect=release.dialect, license=release.license)
         convert(source, converted, wanted, force=True)
 
 

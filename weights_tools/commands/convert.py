@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the model file, and the report if one is wanted; 0."""
     from minimix.files import check_apart, check_free
     from weights_tools.convert import Wanted, convert
-    from weights_tools.report import stated_kinds, write_report
+    from weights_tools.report import write_report
 
     if arguments.report is not None:
         check_free(arguments.report, force=arguments.force)
@@ -72,13 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
         dtype=arguments.dtype,
         labels=arguments.labels,
     )
-    kinds = {} if arguments.report is None else stated_kinds(arguments.file)
     conversion = convert(arguments.file, arguments.out, wanted, force=arguments.force)
     if arguments.report is not None:
-        write_report(conversion, kinds, arguments.report, force=arguments.force)
+        write_report(conversion, arguments.report, force=arguments.force)
     model, mapped = conversion.model, conversion.mapped
     say(f"{arguments.out}: {model.architecture.name}, {model.architecture.num_classes} classes")
     say(f"dialect {model.dialect.name}, {conversion.dialect_reason}")
     say(f"pipeline {model.pipeline.name}, {conversion.pipeline_reason}")
+    say(f"license: {model.provenance['license']}")
+    if conversion.notes:
+        notes = (f"{key.replace('_', ' ')}: {text}" for key, text in conversion.notes.items())
+        say(f"of the file {'; '.join(notes)}")
     say(f"{len(mapped.params)} parameters filled, {len(mapped.ignored)} tensors ignored")
     return 0

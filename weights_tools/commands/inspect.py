@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from minimix.cli import output
 from minimix.cli.parser import CommandParser
+from minimix.errors import WeightsError
 from weights_tools.commands.writing import number_text, say, say_table, shape_text
 
 if TYPE_CHECKING:
@@ -48,22 +49,28 @@ def add_command(parser: CommandParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is in the file; 0."""
+    """Print what is in the file; 0.
+
+    Raises:
+        WeightsError: it is a pickle that ``convert`` refuses; what is known of it is printed.
+    """
     from dataclasses import asdict
 
     from weights_tools.inspect import inspect
+    from weights_tools.readers.checkpoint import shown
 
     found = inspect(arguments.file, arguments.tensors)
     if arguments.format == "json":
         output.write_json({"schema_version": SCHEMA_VERSION, **asdict(found)})
-        return 0
-    _print_file(found)
-    _print_network(found)
-    if found.tensors:
-        say()
-        say_table([_HEADING, *map(_row, found.tensors)], "<><>>>>><")
-        shown, count = len(found.tensors), found.tensor_count
-        say(f"\n{count} tensors" + (f", {shown} of them shown" if shown < count else ""))
+    else:
+        _print_file(found)
+        _print_network(found)
+        _print_tensors(found)
+    if found.refused:
+        raise WeightsError(
+            f"{found.path}: refused: it would import {', '.join(map(shown, found.refused[:5]))}, "
+            "which no state dict needs. Save model.state_dict() alone where the file is trusted"
+        )
     return 0
 
 
@@ -81,7 +88,8 @@ def _print_file(found: Inspection) -> None:
 def _print_network(found: Inspection) -> None:
     if found.operations:
         for name, shape in found.operations.inputs.items():
-            say(f"input {name}: {shape_text(shape)}")
+            sides = ("free" if size == 0 else str(size) for size in shape)
+            say(f"input {name}: ({', '.join(sides)})")
         say(f"outputs: {', '.join(found.operations.outputs)}")
         kinds = ", ".join(f"{count} {kind}" for kind, count in found.operations.kinds.items())
         say(f"operations: {kinds}")
@@ -93,6 +101,15 @@ def _print_network(found: Inspection) -> None:
             say(f"ignored: {count} tensors: {reason}")
     if found.problem:
         say(f"not recognised: {found.problem}")
+
+
+def _print_tensors(found: Inspection) -> None:
+    if found.tensors:
+        say()
+        say_table([_HEADING, *map(_row, found.tensors)], "<><>>>>><")
+        described, count = len(found.tensors), found.tensor_count
+        some = f", {described} of them shown" if described < count else ""
+        say(f"\n{count} tensors{some}")
 
 
 def _row(tensor: TensorSummary) -> tuple[str, ...]:

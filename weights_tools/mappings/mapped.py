@@ -23,6 +23,12 @@ class Mapped:
         ignored: source names that were knowingly left out -> why.
         dialects: those that the tensors fit; several where the tensors cannot tell them apart.
         pipelines: those that the file fits; several where only whoever made it knows which.
+        likely: name of the pipeline to take where nobody says; empty where none is likelier.
+        normalises: whether the network's own graph normalises pictures, so that it decides
+            channels, range, mean and std of every pipeline.
+        labels: class names, where the file states them; then it states dialect, pipeline and
+            licence too (``weights_tools.stated``).
+        license: of the weights, as the file states it.
     """
 
     architecture: Architecture
@@ -31,6 +37,15 @@ class Mapped:
     ignored: dict[str, str]
     dialects: tuple[Dialect, ...]
     pipelines: tuple[Pipeline, ...]
+    likely: str = ""
+    normalises: bool = False
+    labels: tuple[str, ...] = ()
+    license: str = ""
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether the file itself says what its tensors cannot."""
+        return bool(self.labels)
 
 
 def fill(

@@ -94,7 +94,10 @@ def find_format(source: Source) -> Format:
         if row.matches(source):
             return row
     readable = ", ".join(row.name for row in FORMATS if row.read)
+    network = source.path.with_suffix(".xml")
+    is_half = source.path.suffix == ".bin" and network.is_file()
+    advice = f"Name the network that it belongs to: {network}" if is_half else "Is it complete?"
     raise source.fail(
         f"starts with {source.data[:8]!r}, which no known checkpoint does. Readable are: "
-        f"{readable}. Is the file complete?"
+        f"{readable}. {advice}"
     )

@@ -143,7 +143,7 @@ def _check_spans(constants: Mapping[str, Constant], size_bytes: int) -> None:
         if start + size > size_bytes:
             raise ValueError(
                 f"constant {shown(name)} lies at bytes {start}..{start + size} of the .bin, which "
-                f"has {size_bytes}. Is the .bin of another model or cut off?"
+                f"has {size_bytes}: it is cut off, or of another model"
             )
         if size and start < end:
             raise ValueError(f"constants {shown(before)} and {shown(name)} share bytes in part")

@@ -43,7 +43,8 @@ def choose_state_dict(loaded: Any) -> StateDict:
         ValueError: there are no tensors, or several dicts to choose from under unknown keys.
     """
     if type(loaded) is not dict:
-        raise ValueError(f"expected a dict of tensors, found {type(loaded).__name__}")
+        found = "one tensor" if isinstance(loaded, TensorStub) else type(loaded).__name__
+        raise ValueError(f"expected a dict of tensors, found {found}")
     taken, entries = _unwrap(loaded)
     stubs = {checked_name(k): v for k, v in entries.items() if isinstance(v, TensorStub)}
     metadata: dict[str, str] = {}

@@ -8,15 +8,16 @@ padding that they must be.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from weights_tools.mappings.graphs.combine import activated, product, stepped, total
 from weights_tools.mappings.graphs.reading import Call, Handler
 from weights_tools.mappings.graphs.values import Action, Constant, Features, Sigmoid, Value
-from weights_tools.readers.checkpoint import Array
+from weights_tools.readers.checkpoint import Array, shown
 
 MAX_ELEMENTS = 64
 """The most elements that are worked out: those of sizes and axes, never those of weights."""
@@ -105,13 +106,37 @@ def filled(call: Call) -> list[Value]:
     """ConstantOfShape: a shape; its value is a tensor of one element, zero without it."""
     sizes = call.numbers(0, "the shape")
     value = call.tensor("value")
-    if any(not 0 <= size <= MAX_ELEMENTS for size in sizes) or np.prod(sizes) > MAX_ELEMENTS:
+    if not _is_small(sizes):
         raise ValueError(f"fills shape {tuple(sizes[:8])}; expected a few numbers")
     if value is None:
         return [call.made(np.zeros(sizes, np.float32))]
     if value.array.size != 1:
         raise ValueError(f"fills with shape {value.array.shape}; expected one number")
     return [call.made(np.full(sizes, value.array.reshape(()), value.array.dtype))]
+
+
+def repeated(call: Call) -> list[Value]:
+    """Broadcast: numbers, and the sizes that they are repeated to."""
+    array, sizes = call.constant(0, "what is repeated").array, call.numbers(1, "the shape")
+    if not _is_small(sizes) or call.text("mode", "numpy") != "numpy":
+        raise ValueError(
+            f"repeats to shape {tuple(sizes[:8])}, mode {shown(call.text('mode', 'numpy'))}; "
+            "expected a few numbers, mode 'numpy'"
+        )
+    return [call.made(np.broadcast_to(array, sizes))]
+
+
+def _is_small(sizes: Sequence[int]) -> bool:
+    return all(size >= 0 for size in sizes) and prod(sizes) <= MAX_ELEMENTS
+
+
+def counted(call: Call) -> list[Value]:
+    """Range: the whole numbers from the first to before the last, in steps; axes of a mean."""
+    first, last, step = (call.number(n, what) for n, what in enumerate(("start", "stop", "step")))
+    # Axes are small; a range of any numbers can be too long for Python to measure.
+    if not step or max(abs(first), abs(last)) > MAX_ELEMENTS:
+        raise ValueError(f"counts from {first} to {last} by {step}; expected a few numbers")
+    return [call.made(np.arange(first, last, step, dtype=np.int64))]
 
 
 def relu(call: Call) -> list[Value]:

@@ -166,5 +166,7 @@ def _map(checkpoint: Checkpoint, expected: str | None) -> Mapped:
         sources=sources,
         ignored=_ignored(checkpoint, used, picture, run),
         dialects=dialects,
-        pipelines=pipelines(picture, is_omz=dialects[0].name == "omz"),
+        pipelines=pipelines(picture),
+        likely="omz" if [dialect.name for dialect in dialects] == ["omz"] else "",
+        normalises=picture.is_normalised,
     )

@@ -45,23 +45,22 @@ def unturned(stem: Affine, picture: Picture) -> Affine:
     return Affine((replace(branch, weight=branch.weight[:, places]),), stem.steps)
 
 
-def pipelines(picture: Picture, *, is_omz: bool) -> tuple[Pipeline, ...]:
+def pipelines(picture: Picture) -> tuple[Pipeline, ...]:
     """Picture -> the pipelines that end in it, normalisation inside the graph taken over by them.
 
     Red comes first in ImageNet's mean, the largest of the three: where it comes last, the input
     is BGR, as Open Model Zoo has it.  How a picture is cut and resized no graph says: only whoever
-    made the file knows which pipeline it was.  Nor does what a tool has fused into the stem leave
-    a trace: OpenVINO does so with a scale and with turned channels.
+    made the file knows which pipeline it was, and anyone can turn a network to BGR.  Nor does what
+    a tool has fused into the stem leave a trace: OpenVINO does so with a scale and with turned
+    channels.
 
     Args:
         picture: as the stem reads it.
-        is_omz: see ``omz_makes``.
 
     Raises:
         ValueError: the normalisation is no mean and standard deviation.
     """
-    names = ("omz",) if is_omz else ("timm", "tensorflow", "mindcv", "omz")
-    made = tuple(PIPELINES[name].with_size(picture.size) for name in names)
+    made = tuple(pipeline.with_size(picture.size) for pipeline in PIPELINES.values())
     if picture.is_normalised:
         mean, std = _statistics(picture)
         # Means of pixels are near the middle of their range, of which a deviation is a part.
