@@ -9,6 +9,8 @@ beside it, costs a retry at most.
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -138,7 +140,7 @@ class Cluster:
             ready.append(span)
             return None
         self.tally.processes.add(done.process)
-        self.tally.most_bytes = max(self.tally.most_bytes, done.resident_bytes)
+        self.tally.most_bytes = max(self.tally.most_bytes, done.peak_bytes)
         return done.rows
 
     def _after_deaths(self, span: _Span, ready: deque[_Span]) -> Rows | None:
@@ -150,7 +152,7 @@ class Cluster:
             ready.append(replace(span, given_up=span.given_up + 1))
             return None
         self.tally.blamed += 1
-        why = "ends the process that reads it, each time: killed, or out of memory. Look at it"
+        why = "the process that reads it dies, each time: it needs more memory, or is malicious"
         return Rows(self.options.kind.empty(1), {0: why})
 
 
@@ -187,7 +189,8 @@ def connected(place: Place, model: Model, key: str, options: Options) -> Iterato
         client = stack.enter_context(_client(distributed, place))
         try:
             client.wait_for_workers(1, timeout=WAIT_S)
-            client.register_plugin(_plugin(distributed, key, model), name=f"minimix-{key}")
+            plugin = _plugin(distributed, key, model, is_ours=place.scheduler is None)
+            client.register_plugin(plugin, name=f"minimix-{key}")
         except TimeoutError as error:
             where = place.scheduler or "the cluster of this machine"
             raise UsageError(
@@ -197,7 +200,7 @@ def connected(place: Place, model: Model, key: str, options: Options) -> Iterato
         yield Cluster(client, key, options)
 
 
-def _plugin(distributed: Any, key: str, model: Model) -> Any:
+def _plugin(distributed: Any, key: str, model: Model, *, is_ours: bool) -> Any:
     """What gives the model to each worker, those that come later included."""
 
     class Install(distributed.WorkerPlugin):  # type: ignore[misc]
@@ -207,8 +210,10 @@ def _plugin(distributed: Any, key: str, model: Model) -> Any:
             self.key, self.model, self.version = key, model, minimix.__version__
 
         def setup(self, worker: Any) -> None:
-            from minimix.workflows.batching.worker import install
+            from minimix.workflows.batching.worker import install, leave_interrupts
 
+            if is_ours:
+                leave_interrupts()
             install(self.key, self.model, self.version)
 
     return Install()
@@ -237,19 +242,33 @@ def _client(distributed: Any, place: Place) -> Iterator[Any]:
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
     }
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=place.jobs,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=place.memory_bytes,
-            dashboard_address=place.dashboard,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        with _without_interrupts():  # which processes inherit
+            cluster = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=place.jobs,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=place.memory_bytes,
+                    dashboard_address=place.dashboard,
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+        yield stack.enter_context(distributed.Client(cluster, set_as_default=False))
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C meanwhile; those that come are lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _distributed() -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,12 +57,12 @@ class Done:
     Attributes:
         rows: of the pictures, in order.
         process: which process, on which machine.
-        resident_bytes: memory that it holds.
+        peak_bytes: memory that it has held, see ``_peak_bytes``.
     """
 
     rows: Rows
     process: str
-    resident_bytes: int
+    peak_bytes: int
 
 
 def install(key: str, model: Model, version: str) -> None:
@@ -77,10 +80,20 @@ def install(key: str, model: Model, version: str) -> None:
     _models[key] = model
 
 
+def leave_interrupts() -> None:
+    """Let Ctrl-C, which reaches all processes of a terminal, end the one that asked alone."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def classify_chunk(key: str, chunk: Chunk, start: int, stop: int, options: Options) -> Done:
     """Rows of a chunk's pictures from ``start`` to before ``stop``."""
+    if key not in _models:
+        raise UsageError(
+            f"a worker on {socket.gethostname()} could not load the model; see its log"
+        )
     rows = rows_of(_models[key], chunk, range(start, stop), options)
-    return Done(rows, f"{socket.gethostname()}:{os.getpid()}", _resident_bytes())
+    return Done(rows, f"{socket.gethostname()}:{os.getpid()}", _peak_bytes())
 
 
 def rows_of(model: Model, chunk: Chunk, span: range, options: Options) -> Rows:
@@ -140,7 +153,12 @@ def _best(logits: Array, options: Options) -> NDArray[Any]:
     return rows
 
 
-def _resident_bytes() -> int:
+def _peak_bytes() -> int:
+    """Memory that this process has held at most; where the system does not say, that it holds."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (peak,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(peak.split()[1]) * 1024
     import psutil  # comes with Dask
 
     return int(psutil.Process().memory_info().rss)
