@@ -1,0 +1,233 @@
+"""Batches as a user runs them: processes that start, die, are cut off and go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import minimix
+from tests.cli import command, environment, spawn
+from tests.pictures import picture
+
+pytest.importorskip("distributed", reason="no Dask; pip install 'minimix[batch]'")
+psutil = pytest.importorskip("psutil")
+
+FAST = ("--format", "ndjson", "--jobs", "2")
+LONG_S = 100.0
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder with 300 pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for n in range(300):
+        Image.fromarray(picture(120, 160, seed=n)).save(folder / f"{n:03d}.jpg", quality=90)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(pictures, tmp_path_factory):
+    """What an undisturbed run makes of them."""
+    out = tmp_path_factory.mktemp("whole") / "results"
+    done = spawn("batch", pictures, "-o", out, *FAST)
+    assert done.returncode == 0, done.stderr.decode()
+    return lines_of(out)
+
+
+def lines_of(out):
+    return [line for path in sorted(out.glob("part-*")) for line in path.read_bytes().splitlines()]
+
+
+def rows_of(out):
+    return [json.loads(line) for line in lines_of(out)]
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} within {LONG_S} s"
+        time.sleep(0.02)
+
+
+@contextmanager
+def started(*argv):
+    """A process that is not waited for, and does not outlive the test."""
+    process = subprocess.Popen(
+        command(*argv) if argv[0] == "batch" else list(argv),
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def has_parts(out, count=1):
+    return lambda: len(list(out.with_name(f"{out.name}.parts").glob("part-[0-9]*[0-9]"))) >= count
+
+
+def workers_of(process):
+    return [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+
+
+def test_rows_are_what_classify_says(whole, pictures):
+    net = minimix.load("mixnet-pocket")
+    rows = [json.loads(line) for line in whole]
+    assert [row["path"] for row in rows] == [str(path) for path in sorted(pictures.iterdir())]
+    for row in rows[::37]:
+        expected = net.classify(row["path"])
+        assert [score["index"] for score in row["top"]] == [s.index for s in expected.top]
+        assert [score["p"] for score in row["top"]] == pytest.approx(
+            [s.p for s in expected.top], abs=2e-6
+        )
+
+
+def test_failures_are_rows_and_the_exit_code_is_3(tmp_path, pictures):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    out = tmp_path / "results"
+    named = [tmp_path / "bad.jpg", pictures / "000.jpg", tmp_path / "gone.jpg"]
+    done = spawn("batch", *named, "-o", out, *FAST)
+    assert done.returncode == 3
+    assert b"2 of 3 pictures failed" in done.stderr
+    errors = [row["error"] for row in rows_of(out)]
+    assert errors[0].startswith("not an image") and errors[1] is None
+    assert errors[2].startswith("no such file")
+    assert json.loads((out / "_summary.json").read_text())["failed"] == 2
+
+
+def test_results_are_kept_unless_forced(tmp_path, pictures):
+    out = tmp_path / "results"
+    argv = ("batch", pictures / "000.jpg", "-o", out, *FAST)
+    assert spawn(*argv).returncode == 0
+    again = spawn(*argv)
+    assert again.returncode == 2 and b"exists already; give --force" in again.stderr
+    assert spawn(*argv, "--force").returncode == 0
+    assert len(rows_of(out)) == 1 and [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_folder_of_anything_else_is_never_replaced(tmp_path, pictures):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "thesis.txt").write_text("years of work")
+    done = spawn("batch", pictures, "-o", tmp_path / "results", *FAST, "--force")
+    assert done.returncode == 2 and b"thesis.txt" in done.stderr
+    assert (tmp_path / "results" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_the_same(tmp_path, pictures, whole):
+    out = tmp_path / "results"
+    with started("batch", pictures, "-o", out, *FAST) as process:
+        wait_until(has_parts(out), "part")
+        workers = workers_of(process)
+        process.kill()
+        process.wait()
+    assert not out.exists()
+    wait_until(lambda: not any(worker.is_running() for worker in workers), "end of the workers")
+    other = spawn("batch", pictures, "-o", out, *FAST, "--top", "3")
+    assert other.returncode == 2 and b"options.top was 5, is 3" in other.stderr
+    done = spawn("batch", pictures, "-o", out, *FAST)
+    assert done.returncode == 0 and b"had been done before" in done.stderr
+    assert lines_of(out) == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_ctrl_c_says_how_to_go_on_and_leaves_no_process(tmp_path, pictures):
+    out = tmp_path / "results"
+    argv = command("batch", pictures, pictures, pictures, "-o", out, *FAST)
+    process = subprocess.Popen(
+        argv, env=environment(), stderr=subprocess.PIPE, start_new_session=True
+    )
+    wait_until(has_parts(out), "part")
+    workers = workers_of(process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 130
+    assert b"the same command goes on" in err and b"Traceback" not in err
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_worker_that_is_killed_costs_a_retry(tmp_path, pictures, whole):
+    out = tmp_path / "results"
+    with started("batch", pictures, "-o", out, *FAST) as process:
+        wait_until(has_parts(out), "part")
+        for worker in workers_of(process):
+            worker.kill()
+        _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 0, err.decode()
+    assert lines_of(out) == whole
+
+
+def test_the_picture_that_kills_its_process_is_blamed_alone(tmp_path, pictures):
+    for n in range(5):
+        (tmp_path / f"{n}.jpg").write_bytes((pictures / f"00{n}.jpg").read_bytes())
+    # Within the limit of pixels, and more than the memory that a process may have.
+    Image.new("RGB", (9400, 9400), "red").save(tmp_path / "2a.png")
+    out = tmp_path / "results"
+    done = spawn("batch", tmp_path, "-o", out, *FAST, "--memory", "360MiB", "--exif", "ignore")
+    assert done.returncode == 3, done.stderr.decode()
+    assert b"processes died" in done.stderr
+    failed = {Path(row["path"]).name: row["error"] for row in rows_of(out) if row["error"]}
+    assert list(failed) == ["2a.png"] and "dies, each time" in failed["2a.png"]
+    assert len(rows_of(out)) == 6
+
+
+def test_two_runs_never_work_at_the_same_results(tmp_path, pictures):
+    out = tmp_path / "results"
+    with started("batch", pictures, pictures, "-o", out, *FAST) as process:
+        wait_until(has_parts(out), "part")
+        second = spawn("batch", pictures, pictures, "-o", out, *FAST)
+        assert second.returncode == 2 and b"another process works here" in second.stderr
+        process.communicate(timeout=LONG_S)
+    assert process.returncode == 0 and len(rows_of(out)) == 600
+
+
+def test_a_cluster_of_other_processes_gives_the_same_rows(tmp_path, pictures, whole):
+    file = tmp_path / "scheduler.json"
+    dask = (sys.executable, "-m", "dask")
+    here = ("--scheduler-file", str(file))
+    scheduler = (*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *here)
+    worker = (*dask, "worker", *here, "--nthreads", "1", "--nworkers", "1", "--no-dashboard")
+    with started(*scheduler, "--no-dashboard"):
+        wait_until(file.exists, "scheduler")
+        wait_until(lambda: file.read_text().strip(), "address")
+        address = json.loads(file.read_text())["address"]
+        with started(*worker), started(*worker):
+            out = tmp_path / "results"
+            argv = ("batch", pictures, "-o", out, "--format", "ndjson", "--scheduler", address)
+            done = spawn(*argv)
+            assert done.returncode == 0, done.stderr.decode()
+            assert lines_of(out) == whole
+
+
+def test_where_no_scheduler_is_it_says_so(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr("minimix.workflows.batching.cluster.WAIT_S", 1.0)
+    from minimix.errors import UsageError
+    from minimix.workflows.batching.cluster import Place, connected
+    from minimix.workflows.batching.worker import Options
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        place = Place(scheduler=f"tcp://127.0.0.1:{nobody.getsockname()[1]}")
+        model = minimix.load("mixnet-pocket", engine="reference")
+        with (
+            pytest.raises(UsageError, match="no scheduler answers"),
+            connected(place, model, "key", Options()),
+        ):
+            pass
