@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from PIL import Image
@@ -198,22 +199,45 @@ def test_two_runs_never_work_at_the_same_results(tmp_path, pictures):
     assert process.returncode == 0 and len(rows_of(out)) == 600
 
 
-def test_a_cluster_of_other_processes_gives_the_same_rows(tmp_path, pictures, whole):
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler, its address, and two workers, started by their own commands."""
     file = tmp_path / "scheduler.json"
     dask = (sys.executable, "-m", "dask")
-    here = ("--scheduler-file", str(file))
-    scheduler = (*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *here)
-    worker = (*dask, "worker", *here, "--nthreads", "1", "--nworkers", "1", "--no-dashboard")
-    with started(*scheduler, "--no-dashboard"):
-        wait_until(file.exists, "scheduler")
-        wait_until(lambda: file.read_text().strip(), "address")
-        address = json.loads(file.read_text())["address"]
+    here = ("--scheduler-file", str(file), "--no-dashboard")
+    worker = (*dask, "worker", *here, "--nthreads", "1", "--nworkers", "1")
+    with started(*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *here) as scheduler:
+        wait_until(lambda: file.exists() and file.read_text().endswith("}"), "scheduler")
         with started(*worker), started(*worker):
-            out = tmp_path / "results"
-            argv = ("batch", pictures, "-o", out, "--format", "ndjson", "--scheduler", address)
-            done = spawn(*argv)
-            assert done.returncode == 0, done.stderr.decode()
-            assert lines_of(out) == whole
+            yield scheduler, json.loads(file.read_text())["address"]
+
+
+def test_a_cluster_of_other_processes_gives_the_same_rows(tmp_path, pictures, whole, cluster):
+    out = tmp_path / "results"
+    place = ("--format", "ndjson", "--scheduler", cluster[1])
+    done = spawn("batch", pictures, "-o", out, *place)
+    assert done.returncode == 0, done.stderr.decode()
+    assert lines_of(out) == whole
+
+
+def test_where_the_scheduler_is_lost_the_work_is_kept(tmp_path, pictures, cluster):
+    out = tmp_path / "results"
+    place = ("--format", "ndjson", "--scheduler", cluster[1])
+    with started("batch", *[pictures] * 20, "-o", out, *place) as process:
+        wait_until(has_parts(out), "part")
+        cluster[0].kill()
+        _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 1
+    assert b"the scheduler cannot be reached any more" in err and b"Traceback" not in err
+    assert has_parts(out)()
+
+
+def test_the_dashboard_answers_where_the_note_says(tmp_path, pictures):
+    pytest.importorskip("bokeh")
+    with started("batch", *[pictures] * 20, "-o", tmp_path / "results", *FAST) as process:
+        address = process.stderr.readline().decode().split()[-1]
+        with urlopen(address) as page:
+            assert page.status == 200 and b"Dask" in page.read()
 
 
 def test_where_no_scheduler_is_it_says_so(tmp_path, pictures, monkeypatch):

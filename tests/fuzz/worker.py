@@ -3,8 +3,9 @@
 Memory is bounded before it is taken: for the time of each call the address space of the process
 may grow by 64 MB and four times the file, no more (``RLIMIT_AS``), so that an allocation of that
 size fails at once, touched or not, whoever asks for it; and the peak that was really touched is
-read from the kernel (``VmHWM``).  An alarm ends what takes too long; what does not even return
-to the interpreter is ended by the parent, which also notices a process that died.
+read from the kernel (``VmHWM``).  An alarm, of the processor's time, so that a busy machine breaks
+no rule, ends what takes too long; what does not even return to the interpreter is ended by the
+parent, which also notices a process that died.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Bounds:
         self.peak_bytes = 0
         self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY)
         self._status = os.open("/proc/self/status", os.O_RDONLY)
-        signal.signal(signal.SIGALRM, self._too_slow)
+        signal.signal(signal.SIGPROF, self._too_slow)
 
     def _status_bytes(self, field_name: bytes) -> int:
         text = os.pread(self._status, 8192, 0)
@@ -100,11 +101,11 @@ class Bounds:
         """Start the clock and set the memory for files of this size."""
         self.allowed_bytes = FREE_BYTES + TIMES_FILE * size_bytes
         self.peak_bytes = 0
-        signal.setitimer(signal.ITIMER_REAL, SECONDS_PER_FILE)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS_PER_FILE)
         try:
             yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def examine_bounded(row: Row, files: Files, folder: Path, bounds: Bounds, *, deep: bool) -> Any:

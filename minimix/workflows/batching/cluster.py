@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import Any
 
 import minimix
-from minimix.errors import UsageError
+from minimix.errors import OutputError, UsageError
 from minimix.model import Model
 from minimix.workflows.batching import worker
 from minimix.workflows.batching.chunks import Chunk
@@ -90,7 +90,6 @@ class Cluster:
 
     def run(self, chunks: Iterable[tuple[int, Chunk]]) -> Iterator[tuple[int, int, Rows]]:
         """Numbered chunks -> (number, first position, rows) of spans, as they are finished."""
-        distributed = import_module("distributed")
         ready: deque[_Span] = deque()
         fresh = (_Span(number, chunk, 0, len(chunk)) for number, chunk in chunks)
         waiting: dict[Any, _Span] = {}
@@ -103,36 +102,38 @@ class Cluster:
                     waiting[self._submit(span)] = span
                 if not waiting:
                     return
-                with self.client.as_current():
-                    finished, _ = distributed.wait(list(waiting), return_when="FIRST_COMPLETED")
-                for future in finished:
+                for future in self._finished(waiting):
                     span = waiting.pop(future)
                     rows = self._rows(future, span, ready)
                     if rows is not None:
                         yield span.number, span.start, rows
         finally:
-            self.client.cancel(list(waiting))
+            if self.client.status == "running":
+                self.client.cancel(list(waiting))
 
     def _room(self) -> int:
         """Tasks that may wait: enough that no worker does, few enough that little is lost."""
-        return 2 + 2 * self.threads
+        with _reached(self.client):
+            return 2 + 2 * self.threads
 
     def _submit(self, span: _Span) -> Any:
-        return self.client.submit(
-            worker.classify_chunk,
-            self._key,
-            span.chunk,
-            span.start,
-            span.stop,
-            self.options,
-            pure=False,
-        )
+        task = (self._key, span.chunk, span.start, span.stop, self.options)
+        with _reached(self.client):
+            return self.client.submit(worker.classify_chunk, *task, pure=False)
+
+    def _finished(self, waiting: Iterable[Any]) -> Iterable[Any]:
+        """Those that have finished, at least one."""
+        wait = import_module("distributed").wait
+        with _reached(self.client), self.client.as_current():
+            finished, _ = wait(list(waiting), return_when="FIRST_COMPLETED")
+        return list(finished)
 
     def _rows(self, future: Any, span: _Span, ready: deque[_Span]) -> Rows | None:
         """A finished task's rows; None where it has to be done again, which is then ready."""
         distributed = import_module("distributed")
         try:
-            done: Done = future.result()
+            with _reached(self.client):
+                done: Done = future.result()
         except distributed.KilledWorker:
             self.tally.given_up += 1
             return self._after_deaths(span, ready)
@@ -220,11 +221,30 @@ def _plugin(distributed: Any, key: str, model: Model, *, is_ours: bool) -> Any:
 
 
 def _forget(client: Any, key: str) -> None:
-    client.unregister_worker_plugin(f"minimix-{key}")
+    if client.status == "running":
+        client.unregister_worker_plugin(f"minimix-{key}")
+
+
+@contextmanager
+def _reached(client: Any) -> Iterator[None]:
+    """Turn what Dask raises when the scheduler is gone into an error that says how to go on."""
+    try:
+        yield
+    except Exception as error:
+        is_closed = isinstance(error, import_module("distributed").comm.CommClosedError)
+        if client.status == "running" and not is_closed:
+            raise
+        raise OutputError(
+            "the scheduler cannot be reached any more. What is done is kept: start it, and run the "
+            "same again"
+        ) from error
 
 
 @contextmanager
 def _client(distributed: Any, place: Place) -> Iterator[Any]:
+    # What it says is said again by the errors that are raised.
+    for handler in logging.getLogger("distributed").handlers:
+        handler.setLevel(logging.CRITICAL)
     if place.scheduler is not None:
         try:
             client = distributed.Client(place.scheduler, timeout=WAIT_S, set_as_default=False)
