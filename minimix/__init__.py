@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from minimix.model import Model as Model
     from minimix.model import list_models as list_models
     from minimix.model import load as load
+    from minimix.predictor import BatchPredictor as BatchPredictor
     from minimix.results import Prediction as Prediction
     from minimix.results import Score as Score
     from minimix.results import Step as Step
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BatchPredictor": "minimix.predictor",
     "ClassActivation": "minimix.attribution",
     "Embedder": "minimix.embedder",
     "MinimixError": "minimix.errors",

@@ -62,7 +62,15 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_pillow_lock = threading.Lock()
+_pillow_lock = threading.RLock()
+
+if hasattr(os, "register_at_fork"):
+    # A child gets no lock that a thread of its parent holds, and Pillow's settings as they were.
+    os.register_at_fork(
+        before=_pillow_lock.acquire,
+        after_in_parent=_pillow_lock.release,
+        after_in_child=_pillow_lock.release,
+    )
 
 
 def preprocess(
@@ -84,13 +92,15 @@ def preprocess(
     batch = [images] if isinstance(images, Image.Image) else images
     out = np.empty((len(batch), pipeline.size, pipeline.size, 3), np.float32)
     divisor = np.float32(255.0 / pipeline.range)
-    mean, std = np.array((pipeline.mean, pipeline.std), np.float32)
+    # Rows of pixels, not pixels, against rows of constants: NumPy's inner loops are then long.
+    mean, std = np.tile(np.array((pipeline.mean, pipeline.std), np.float32), pipeline.size)
+    rows = out.reshape(len(batch), pipeline.size, 3 * pipeline.size)
     for n, image in enumerate(batch):
         pixels = crop_and_resize(image, pipeline)
         ordered = pixels[..., ::-1] if pipeline.channels == "BGR" else pixels
-        np.divide(ordered, divisor, out=out[n], dtype=np.float32)
-        out[n] -= mean
-        out[n] /= std
+        np.divide(ordered.reshape(rows.shape[1:]), divisor, out=rows[n], dtype=np.float32)
+        rows[n] -= mean
+        rows[n] /= std
     return out
 
 
@@ -154,7 +164,8 @@ def open_image(
     if isinstance(source, np.ndarray):
         return _from_array(source, limit)
     if isinstance(source, Image.Image):
-        return _decode(source, "PIL image", exif, limit)
+        opened = _decode(source, "PIL image", exif, limit)
+        return opened.copy() if opened is source else opened
     if not isinstance(source, str | Path | bytes) and not hasattr(source, "read"):
         raise InputError(
             f"a picture is a path, bytes, a binary stream, a PIL image or a uint8 array; found "
@@ -267,12 +278,12 @@ def _orientation(image: Image.Image, name: str, limit: int) -> int:
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Any decoded mode -> RGB.  See the module's docstring."""
+    """Any decoded mode -> RGB, the picture itself if it is that.  See the module's docstring."""
     if image.mode == "F" or image.mode.startswith("I"):
         return _from_sixteen_bits(np.asarray(image), name)
     try:
         if not image.has_transparency_data:
-            return image.convert("RGB")
+            return image if image.mode == "RGB" else image.convert("RGB")
         rgba = image.convert("RGBA")
     except ValueError as error:
         raise _broken(name, error) from error

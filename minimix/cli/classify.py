@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,6 @@ from minimix.inputs import Input, count_inputs, find_inputs
 
 if TYPE_CHECKING:
     from minimix.arrays import Array
-    from minimix.images import Exif
     from minimix.model import Model, Prediction
 
 _EXAMPLES = """
@@ -77,8 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verbose:
         output.note(describe_pipeline(model, arguments.exif))
     found = find_inputs(arguments.inputs, listed=arguments.from_file, offline=arguments.offline)
-    first = list(islice(found, 2))
-    tally = _Tally(model, several=len(first) > 1)
+    # Of a list nothing is read yet: its first line may be long in coming, and its second longer.
+    first = list(islice(found, 2)) if arguments.from_file is None else []
+    tally = _Tally(model, several=arguments.from_file is not None or len(first) > 1)
     _classify_all(model, chain(first, found), arguments, tally)
     if not arguments.quiet:
         tally.report()
@@ -94,13 +95,14 @@ def _classify_all(
     total = None if arguments.from_file is not None else count_inputs(arguments.inputs)
     try:
         with progress(tally.several and not arguments.quiet, total) as bar:
-            for rows in _classified(model, found, arguments):
-                with bar.paused():
-                    for row in rows:
-                        writer.row(row)
-                        tally.count(row)
-                    output.flush()
-                bar.advance(len(rows))
+            with closing(_classified(model, found, arguments)) as batches:
+                for rows in batches:
+                    with bar.paused():
+                        for row in rows:
+                            writer.row(row)
+                            tally.count(row)
+                        output.flush()
+                    bar.advance(len(rows))
     except KeyboardInterrupt:
         output.note(f"interrupted: {tally.done:,} inputs are done; name the rest to go on")
         raise
@@ -111,24 +113,22 @@ def _classify_all(
 
 def _classified(
     model: Model, found: Iterator[Input], arguments: argparse.Namespace
-) -> Iterator[list[Row]]:
-    """Inputs -> their rows, in order, a batch at a time."""
-    while batch := list(islice(found, arguments.batch)):
-        prepared = [_prepare(model, item, arguments.exif) for item in batch]
-        arrays = [x for x in prepared if not isinstance(x, Row)]
-        predictions, ms = _predict(model, arrays, arguments.top) if arrays else (iter(()), 0.0)
-        yield [
-            x if isinstance(x, Row) else Row(item.name, next(predictions).top, ms)
-            for item, x in zip(batch, prepared, strict=True)
-        ]
+) -> Generator[list[Row]]:
+    """Inputs -> their rows, in order, a batch at a time, as soon as they can be had."""
+    from minimix.workflows.decoding import decoded_batches, reason
 
-
-def _prepare(model: Model, item: Input, exif: Exif) -> Array | Row:
-    """One input -> (1, size, size, 3), or the row that says why not."""
-    try:
-        return model.preprocess(item.open(), exif=exif)
-    except InputError as error:
-        return Row(item.name, error=str(error).removeprefix(f"{item.name}: "))
+    items = ((item, item) for item in found)
+    decoded = decoded_batches(model, items, exif=arguments.exif, size=arguments.batch)
+    with closing(decoded) as batches:
+        for batch in batches:
+            arrays = [x for _, x in batch if not isinstance(x, InputError)]
+            predictions, ms = _predict(model, arrays, arguments.top) if arrays else (iter(()), 0.0)
+            yield [
+                Row(item.name, error=reason(item, x))
+                if isinstance(x, InputError)
+                else Row(item.name, next(predictions).top, ms)
+                for item, x in batch
+            ]
 
 
 def _predict(model: Model, arrays: list[Array], top: int) -> tuple[Iterator[Prediction], float]:
