@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,15 @@ from numpy.typing import NDArray
 
 import minimix
 from minimix.arrays import Array
-from minimix.errors import InputError, UsageError
+from minimix.errors import UsageError
 from minimix.images import Exif
 from minimix.labels import top_k
 from minimix.model import Model
 from minimix.ops import softmax
 from minimix.workflows.batching.chunks import Chunk
-from minimix.workflows.decoding import decode_ahead, reason
+from minimix.workflows.decoding import decode_ahead
 from minimix.workflows.resuming.rows import Rows, RowType
+from minimix.workflows.resuming.tasks import computed
 
 _models: dict[str, Model] = {}
 """What ``install`` left here, by the key of the work."""
@@ -98,51 +98,16 @@ def classify_chunk(key: str, chunk: Chunk, start: int, stop: int, options: Optio
 
 def rows_of(model: Model, chunk: Chunk, span: range, options: Options) -> Rows:
     """What a model says of some of a chunk's pictures; those that fail have a reason instead."""
-    inputs = enumerate(chunk.inputs(span))
-    kept = {}
-
-    def remembered() -> Any:
-        for place, item in inputs:
-            kept[place] = item
-            yield place, item
-
-    values, failed = options.kind.empty(len(span)), {}
-    batch = _Batch(values, lambda x: _best(model(x), options), options.batch_size)
+    items = ((item, item) for item in chunk.inputs(span))
     ahead = 2 * options.batch_size
-    decoded = decode_ahead(model, remembered(), exif=options.exif, ahead=ahead, threads=1)
-    with closing(decoded):
-        for place, x in decoded:
-            item = kept.pop(place)
-            if isinstance(x, InputError):
-                failed[place] = reason(item, x)
-            else:
-                batch.add(place, x)
-    batch.flush()
-    return Rows(values, failed)
-
-
-class _Batch:
-    """Pictures that wait until they are enough to be computed together."""
-
-    def __init__(
-        self, values: NDArray[Any], compute: Callable[[Array], NDArray[Any]], size: int
-    ) -> None:
-        self._values, self._compute, self._size = values, compute, size
-        self._places: list[int] = []
-        self._arrays: list[Array] = []
-
-    def add(self, place: int, x: Array) -> None:
-        """Have this picture's row computed, sooner or later."""
-        self._places.append(place)
-        self._arrays.append(x)
-        if len(self._places) == self._size:
-            self.flush()
-
-    def flush(self) -> None:
-        """Compute those that wait."""
-        if self._places:
-            self._values[self._places] = self._compute(np.concatenate(self._arrays))
-        self._places, self._arrays = [], []
+    with closing(decode_ahead(model, items, exif=options.exif, ahead=ahead, threads=1)) as decoded:
+        return computed(
+            decoded,
+            len(span),
+            lambda x: _best(model(x), options),
+            options.kind,
+            options.batch_size,
+        )
 
 
 def _best(logits: Array, options: Options) -> NDArray[Any]:

@@ -131,11 +131,12 @@ def complete(task: Task, parts: Parts, progress: Progress | None = None) -> int:
             progress(done, total)
 
     advance(0)
-    items = ((n, task.inputs[n]) for part in missing for n in task.span(part))
+    items = ((task.inputs[n], task.inputs[n]) for part in missing for n in task.span(part))
     ahead = 2 * task.batch_size
     with closing(decode_ahead(task.model, items, exif=task.exif, ahead=ahead)) as decoded:
         for part in missing:
-            rows = _computed(task, len(task.span(part)), decoded, advance)
+            count = len(task.span(part))
+            rows = computed(decoded, count, task.compute, task.kind, task.batch_size, advance)
             parts.write(part, row_files.encode(rows))
     return found
 
@@ -146,25 +147,36 @@ def results(task: Task, parts: Parts) -> Iterator[tuple[range, Rows]]:
         yield task.span(part), parts.read(part, task.decode)
 
 
-def _computed(
-    task: Task,
+def computed(
+    decoded: Iterator[tuple[Input, Array | InputError]],
     count: int,
-    decoded: Iterator[tuple[int, Array | InputError]],
-    advance: Callable[[int], None],
+    compute: Callable[[Array], NDArray[Any]],
+    kind: RowType,
+    batch_size: int,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Rows:
-    """The next so many decoded pictures -> their rows, a batch at a time."""
-    values, failed = task.kind.empty(count), {}
+    """The next so many decoded inputs -> their rows, a batch at a time.
+
+    Args:
+        decoded: inputs with what became of them, as ``decode_ahead`` gives them.
+        count: how many to take.
+        compute: (N, size, size, 3) -> N rows.
+        kind: of those rows.
+        batch_size: pictures computed together.
+        advance: is told how many inputs more are done.
+    """
+    values, failed = kind.empty(count), {}
     pending: list[tuple[int, Array]] = []
     for place in range(count):
-        position, x = next(decoded)
+        item, x = next(decoded)
         if isinstance(x, InputError):
-            failed[place] = reason(task.inputs[position], x)
+            failed[place] = reason(item, x)
             advance(1)
         else:
             pending.append((place, x))
-        if pending and (len(pending) == task.batch_size or place == count - 1):
+        if pending and (len(pending) == batch_size or place == count - 1):
             places = [n for n, _ in pending]
-            values[places] = task.compute(np.concatenate([x for _, x in pending]))
+            values[places] = compute(np.concatenate([x for _, x in pending]))
             advance(len(pending))
             pending.clear()
     return Rows(values, failed)
