@@ -217,6 +217,7 @@ def build_parser() -> CommandParser:
         doctor,
         explore,
         features,
+        finetune,
         models,
         step,
         summary,
@@ -233,7 +234,8 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"minimix {__version__}")
     parser.nest()
-    look, use, measure = (classify, explore, step, summary), (features, batch), (validate, bench)
+    look, use = (classify, explore, step, summary), (features, finetune, batch)
+    measure = (validate, bench)
     for module in (*look, *use, *measure, models, warmup, doctor, completion):
         module.add_command(parser)
     return parser
