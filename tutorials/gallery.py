@@ -1,4 +1,4 @@
-"""Tutorials -> executed notebooks, a page for each, and an index; no script, no network.
+"""Tutorials -> executed notebooks, a page for each, and an index; a part of the site.
 
 A notebook's outputs are what its page shows, so both say the same.  Markdown is rendered by
 markdown-it-py and code by Pygments, which rich brings along; jupytext reads the percent scripts
@@ -26,7 +26,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from traitlets.config import Config
 
-from build import HERE, PICTURES_VARIABLE
+from build import HERE, NAVIGATION, PICTURES_VARIABLE
 
 THUMBNAIL = (640, 400)
 """Pixels of an index picture, cut from the top left: the title and the best of the figure."""
@@ -37,7 +37,9 @@ _COPIED = ("images", "checkpoints", "style.py")
 
 
 def build(paths: list[Path], output: Path, limit_s: float) -> Path:
-    """Write ``notebooks/``, a page for each, ``style.css`` and ``index.html``; return the index.
+    """Write ``notebooks/``, a page for each and ``index.html``; return the index.
+
+    The folder is below the site's, which has the style.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell fails.
@@ -49,7 +51,6 @@ def build(paths: list[Path], output: Path, limit_s: float) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
         _copy(HERE / name, notebooks / name)
-    (output / "style.css").write_text((HERE / "gallery.css").read_text("utf-8"), "utf-8")
     cards = []
     with _environment(pictures):
         for number, path in enumerate(paths):
@@ -61,10 +62,10 @@ def build(paths: list[Path], output: Path, limit_s: float) -> Path:
             (output / f"{path.stem}.html").write_text(text, "utf-8")
             thumbnail(pictures / f"{path.stem}.png", pictures / f"{path.stem}-small.png")
             cards.append(_card(path, title, question))
-    body = "<h1>minimix, tutorial by tutorial</h1>\n<p>Each asks one question and answers it with "
+    body = "<h1>Tutorials</h1>\n<p>Each asks one question and answers it with "
     body += "real numbers, in under five minutes of reading and under one of computing.</p>\n"
     body += f'<ul class="cards">\n{"".join(cards)}</ul>\n'
-    (output / "index.html").write_text(_document("minimix tutorials", body), "utf-8")
+    (output / "index.html").write_text(_document("Tutorials", body), "utf-8")
     return output / "index.html"
 
 
@@ -158,16 +159,25 @@ def _links(path: Path, before: Path | None, after: Path | None) -> str:
     links += [f'<a href="{before.stem}.html">previous</a>'] if before else []
     links += [f'<a href="{after.stem}.html">next</a>'] if after else []
     links.append(f'<a href="notebooks/{path.stem}.ipynb" download>notebook</a>')
-    return f"<nav>{' · '.join(links)}</nav>\n"
+    return f'<nav aria-label="Pages">{" · ".join(links)}</nav>\n'
 
 
 def _document(title: str, body: str) -> str:
+    links = [
+        f'<a href="../{page}.html"{current}>{words}</a>'
+        for page, words in NAVIGATION
+        for current in [' aria-current="page"' if page == "tutorials/index" else ""]
+    ]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n"
-        '<link rel="stylesheet" href="style.css">\n</head>\n'
-        f"<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+        f"<title>{html.escape(title)} · minimix</title>\n"
+        '<link rel="stylesheet" href="../style.css">\n</head>\n<body>\n<header>\n'
+        '<nav aria-label="Site"><a class="home" href="../index.html">minimix</a> '
+        f"{' '.join(links)}</nav>\n"
+        '<form role="search" action="../search.html" method="get"><input type="search" name="q" '
+        'aria-label="Search" placeholder="search"></form>\n</header>\n'
+        f'<div class="page">\n<main>\n{body}</main>\n</div>\n</body>\n</html>\n'
     )
 
 

@@ -194,6 +194,7 @@ def _finetune(
                         output.note(printable(lines[0]))
                 else:
                     output.write("\n".join(lines) + "\n")
+                    output.flush()
 
         return finetune(
             model,
