@@ -8,22 +8,43 @@ what it costs (Zeiler & Fergus, "Visualizing and Understanding Convolutional Net
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from minimix.arrays import Array
 from minimix.errors import UsageError
+from minimix.graph import Graph
 from minimix.ops import run_operator
+from minimix.results import Trace
 
 if TYPE_CHECKING:
-    from minimix.model import Model, Trace
+    from minimix.weights import ModelFile
 
 Change = Callable[[Array], Array]
 BATCH = 32
 """Covered pictures that run at once."""
+
+
+class Network(Protocol):
+    """What is asked here; a ``Model``, which itself offers these answers, is one."""
+
+    graph: Graph
+    file: ModelFile
+    labels: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The architecture's name."""
+
+    def __call__(self, x: Array) -> Array:
+        """(N, H, W, 3) -> (N, classes) logits."""
+
+    def trace(self, x: Array, *, keep: str | Iterable[str] = "*") -> AbstractContextManager[Trace]:
+        """Run and keep what the nodes produced."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +91,11 @@ class Occlusion:
     columns: tuple[int, ...]
 
 
-def class_index(model: Model, label: str | int | None, logits: Array) -> int:
+def class_index(model: Network, label: str | int | None, logits: Array) -> int:
     """A class's name or index, or None for the best -> its index.
 
     Raises:
-        UsageError: there is no such class, or several have the name.
+        UsageError: there is no such class, or several have the name, or it is neither.
     """
     if label is None:
         return int(logits.argmax())
@@ -84,12 +105,20 @@ def class_index(model: Model, label: str | int | None, logits: Array) -> int:
             many = f"{len(found)} classes have this name: {found}" if found else "no such class"
             raise UsageError(f"{label!r}: {many}; name one of {model.name}'s labels, or its index")
         return found[0]
+    # True would be class 1 and 1.5 too: what is no index names nothing.
+    if isinstance(label, bool) or not isinstance(label, int | np.integer):
+        raise UsageError(f"label is {label!r}; expected a class's name or its index")
     if not 0 <= label < len(model.labels):
         raise UsageError(f"class {label}: {model.name} has 0 to {len(model.labels) - 1}")
     return int(label)
 
 
 def _one_picture(x: Array) -> Array:
+    if not isinstance(x, np.ndarray):
+        raise UsageError(
+            f"a {type(x).__name__}; attribution takes one preprocessed picture, (1, H, W, 3), such "
+            "as net.preprocess(image) makes"
+        )
     if x.ndim != 4 or len(x) != 1:
         raise UsageError(
             f"an input of shape {x.shape}; attribution takes one picture, (1, H, W, 3)"
@@ -97,7 +126,7 @@ def _one_picture(x: Array) -> Array:
     return x
 
 
-def class_activation(model: Model, x: Array, label: str | int | None = None) -> ClassActivation:
+def class_activation(model: Network, x: Array, label: str | int | None = None) -> ClassActivation:
     """(1, H, W, 3) -> what each cell of the last feature map adds to a class's logit.
 
         logit[k] = sum_ij (features[i, j] @ weight[:, k]) / (h * w) + bias[k]
@@ -117,7 +146,7 @@ def class_activation(model: Model, x: Array, label: str | int | None = None) -> 
     return activation_of(model, features, trace.logits, index)
 
 
-def activation_of(model: Model, features: Array, logits: Array, index: int) -> ClassActivation:
+def activation_of(model: Network, features: Array, logits: Array, index: int) -> ClassActivation:
     """(1, h, w, C) that were pooled, the (1, classes) that came of it, a class -> its map."""
     weight, bias = model.file.params["classifier.weight"], model.file.params["classifier.bias"]
     _, h, w, _ = features.shape
@@ -145,7 +174,7 @@ def _covered(x: Array, places: list[tuple[int, int]], patch: int, value: Array) 
 
 
 def occlusion(
-    model: Model,
+    model: Network,
     x: Array,
     label: str | int | None = None,
     *,
@@ -203,7 +232,7 @@ class Patched:
     What follows runs on the operators of ``minimix.ops``, whichever engine the model has.
     """
 
-    def __init__(self, model: Model, name: str, change: Change) -> None:
+    def __init__(self, model: Network, name: str, change: Change) -> None:
         if name not in model.graph:
             raise UsageError(f"{name}: {model.name} has no such node; see its graph's names")
         self.model, self.name, self.change = model, name, change

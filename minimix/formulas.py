@@ -58,8 +58,9 @@ def _convolution(operator: Conv | MixConv | Pointwise) -> tuple[str, ...]:
         case MixConv():
             lines = [
                 "y[i, j, c] = Σ over di, dj of x[s·i + d·di − p, s·j + d·dj − p, c] · w[di, dj, c]",
-                "each group of channels with a kernel size of its own",
             ]
+            if len(operator.extents) > 1:
+                lines.append("each group of channels with a kernel size of its own")
         case Pointwise():
             lines = ["y[i, j, k] = Σ over c of x[i, j, c] · w[c, k]"]
             if operator.groups > 1:

@@ -117,11 +117,13 @@ def step_html(step: Step) -> Html:
     y = step.output
     groups = _groups(step)
     extents = () if groups else step.kernel_sizes
+    with np.errstate(invalid="ignore"):  # of infinities there is neither
+        mean, deviation = y.mean(), y.std()
     pairs = [
         *markup.node_facts(step.node.operator, extents, step.node.inputs),
         ("groups", groups),
         ("output", text(f"{shape_text(y.shape[1:])}, {_pictures(len(y))}")),
-        ("values", text(_number(f"{_range(y)}, mean {y.mean():.3g}, std {y.std():.3g}"))),
+        ("values", text(_number(f"{_range(y)}, mean {mean:.3g}, std {deviation:.3g}"))),
         ("maps", _maps(step, LARGE_SIDE)),
         ("gates", _gates(step) if isinstance(step.node.operator, SqueezeExcite) else Html("")),
     ]
@@ -185,13 +187,20 @@ def _maps(step: Step, side: int) -> Html:
     picture = markup.image(data_uri(_picture(row)), alt, width, height)
     if side < LARGE_SIDE:
         return picture
-    ends = _number(f"{np.nanmin(row):.3g} (dark) to {np.nanmax(row):.3g} (light)")
+    low, high = _ends(row)
+    ends = _number(f"{low:.3g} (dark) to {high:.3g} (light)")
     scale = f"{alt}; from {ends}"
     return Html(picture + element("p", text(scale), "note"))
 
 
+def _ends(row: Array) -> tuple[float, float]:
+    """The lowest and the highest number of a row of maps; 0 and 0 if nothing in it is finite."""
+    found = row[np.isfinite(row)]
+    return (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
+
+
 def _picture(row: Array) -> NDArray[np.uint8]:
     """A row of maps, NaN between -> its colours; the gaps see-through."""
-    colours = coloured(row, float(np.nanmin(row)), float(np.nanmax(row)))
+    colours = coloured(row, *_ends(row))
     opaque = np.where(np.isnan(row), 0, 255).astype(np.uint8)
     return np.concatenate([colours, opaque[..., None]], axis=-1)

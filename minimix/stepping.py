@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import chain
@@ -16,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimix.arrays import Array
+from minimix.collapsed import Collapsed, collapse
 from minimix.errors import UsageError
-from minimix.explorer.kernels import Group, groups_of
-from minimix.explorer.maps import dead_channels, statistics
-from minimix.explorer.structure import Collapsed, collapse
 from minimix.formulas import formulas
+from minimix.groups import Group, groups_of
 from minimix.images import crop_and_resize, open_image
 from minimix.mosaic import liveliest
 from minimix.operators import Input, Linear, Shape, SqueezeExcite
 from minimix.ops import softmax
+from minimix.outputs import dead_channels, statistics
 from minimix.receptive import Field, receptive_fields
 
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ class Walk:
                 return n
         found = [n for n, known in enumerate(self.names) if known.startswith(name)]
         if not name or not found:
-            raise UsageError(f"{name}: {self.model.name} has no such node; try {self.names[-1]}")
+            (close,) = get_close_matches(name, self.names, n=1, cutoff=0.4) or self.names[-1:]
+            raise UsageError(f"{name}: {self.model.name} has no such node; try {close}")
         return found[0]
 
     def find(self, text: str, place: int) -> int:

@@ -39,7 +39,7 @@ def budget(model, x):
     return SAME_NETWORK * float(np.abs(model(x)).max())
 
 
-@pytest.mark.parametrize("label", [None, 3, "koala", "bus"])
+@pytest.mark.parametrize("label", [None, 3, np.int64(3), "koala", "bus"])
 def test_cells_and_bias_sum_to_the_logit(model, x, label):
     logits = model(x)[0]
     found = attribution.class_activation(model, x, label)
@@ -157,6 +157,11 @@ def test_the_trace_is_not_changed(reference, x):
         (lambda m, x: attribution.class_activation(m, x, -1), "class -1: .* has 0 to 39"),
         (lambda m, x: attribution.class_activation(m, np.repeat(x, 2, 0)), "takes one picture"),
         (lambda m, x: attribution.occlusion(m, x[0]), "takes one picture"),
+        (lambda m, x: attribution.class_activation(m, "panda.png"), r"a str; .* net\.preprocess"),
+        (lambda m, x: attribution.occlusion(m, None), r"a NoneType; .* net\.preprocess"),
+        (lambda m, x: attribution.class_activation(m, x, 1.5), "label is 1.5; expected a class's"),
+        (lambda m, x: attribution.class_activation(m, x, True), "label is True; expected a class"),
+        (lambda m, x: attribution.occlusion(m, x, np.float32(3)), "expected a class's name or"),
         (lambda m, x: attribution.occlusion(m, x, patch=97), "a square of 97 px"),
         (lambda m, x: attribution.occlusion(m, x, stride=0), "every 0 px"),
         (lambda m, x: attribution.Patched(m, "blocks.99", abs), "blocks.99: .* no such node"),

@@ -21,8 +21,8 @@ from minimix.cli.step_browser import HELP, Browser
 from minimix.cli.step_pictures import Paper, paint, paint_kernel
 from minimix.cli.step_terminal import press_line
 from minimix.cli.step_view import View
+from minimix.collapsed import collapse
 from minimix.errors import UsageError
-from minimix.explorer.structure import collapse
 from minimix.palette import diverging, sequential
 from minimix.stepping import Walk, completed
 from tests.cli import command, environment, run, spawn
@@ -98,7 +98,8 @@ def test_a_walk_can_begin_later_and_stop_at_a_pattern_only(capsys, panda, tiny_m
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--from", "blocks.99"), "blocks.99: mixnet-pocket has no such node"),
+        (("--from", "blocks.99"), "blocks.99: mixnet-pocket has no such node; try blocks."),
+        (("--from", "steem.conv"), "no such node; try stem.conv"),
         (("--from", ""), "has no such node"),
         (("--only", "*.sse"), "'*.sse' matches no node"),
     ],

@@ -6,18 +6,20 @@ import dataclasses
 import re
 import shutil
 import subprocess
+import sys
 from functools import cache
 from itertools import combinations
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from minimix.collapsed import collapse
 from minimix.dialect import DIALECTS
 from minimix.drawing import dot, svg
 from minimix.drawing.layout import draw
 from minimix.drawing.rows import rows_of
 from minimix.drawing.shapes import Area
-from minimix.explorer.structure import collapse
 from minimix.palette import KERNEL_COLOURS
 from minimix.zoo import FAMILIES, architecture, build
 from tests.cli import run
@@ -228,3 +230,13 @@ def test_the_drawing_has_the_size_that_was_asked_for(capsys):
 def test_what_does_not_go_with_a_drawing_is_a_usage_error(capsys, more, message):
     code, out, err = run(capsys, "summary", "--svg", "-", *more)
     assert (code, out) == (2, "") and message in err
+
+
+def test_drawing_and_stepping_load_nothing_of_the_explorer():
+    code = (
+        "import sys, minimix.drawing, minimix.stepping\n"
+        "print([name for name in sys.modules if name.startswith('minimix.explorer')])"
+    )
+    command, root = [sys.executable, "-c", code], Path(__file__).resolve().parents[1]
+    answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import re
+import struct
 import zipfile
 import zlib
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 from importlib.resources import files
 
@@ -198,6 +199,16 @@ def test_a_page_of_noise_through_mixnet_s_stays_within_its_limit(
     assert shown["head.conv"] >= 8
 
 
+def test_long_names_of_many_classes_take_the_place_of_maps(quick_occlusion):
+    labels = tuple("\u0642" * 40 + f"<{n}>" for n in range(8_000))
+    arch, dialect = architecture("mixnet-pocket", num_classes=len(labels)), DIALECTS["timm"]
+    params = random_params(build(arch, dialect), seed=5)
+    file = ModelFile(arch, dialect, PIPELINES["timm"].with_size(64), labels, params, {})
+    net = Model(file, engine="reference")
+    found = record(net, picture(80, 80), compare=picture(90, 80), times=False)
+    assert len(write_page(found)) <= LIMIT
+
+
 def test_what_is_too_large_for_the_page_is_left_out(quick_occlusion):
     large = tiny(pipeline=PIPELINES["timm"].with_size(1024))
     found = record(large, picture(1500, 1500), times=False)
@@ -207,6 +218,18 @@ def test_what_is_too_large_for_the_page_is_left_out(quick_occlusion):
     assert shown["crop"].startswith("data:image/jpeg;")
     reads = {s["reads"] for node in found.document["nodes"] for s in node["magnifier"]}
     assert "picture" not in reads
+
+
+def occluded(document, **changes):
+    """Change an occlusion, and the shape of its drops with it."""
+    found = document["pictures"][0]["occlusion"]
+    found.update(changes)
+    found["drops"]["shape"] = [len(found["rows"]), len(found["columns"])]
+
+
+def gated(document):
+    """A squeeze-excite."""
+    return next(node for node in document["nodes"] if node["gates"] is not None)
 
 
 CHANGES = {
@@ -229,11 +252,45 @@ CHANGES = {
     "expected 1 or 2, found 0": lambda d: d.update(pictures=[]),
     "top: expected True": lambda d: d["pictures"][0]["top"][0].update(index=99),
     "histogram: expected": lambda d: d["nodes"][3]["histogram"]["counts"][0].pop(),
-    "expected int, found True": lambda d: d["nodes"][3].update(parameters=True),
+    "expected int .*, found True": lambda d: d["nodes"][3].update(parameters=True),
     "maps.low: expected": lambda d: d["nodes"][2]["maps"]["low"].pop(),
     "kernels.norms: expected": lambda d: d["nodes"][1]["groups"][0]["kernels"]["norms"].pop(),
     r"magnifier\[0\].group: expected True": lambda d: d["nodes"][1]["magnifier"][0].update(group=9),
     "source: expected pairs": lambda d: d["model"].update(source=[["one"]]),
+    "nodes.3..ms: expected a finite number": lambda d: d["nodes"][3].update(ms=10**400),
+    "nodes.3..macs: expected int": lambda d: d["nodes"][3].update(macs=10**400),
+    "top: expected at least one": lambda d: d["pictures"][0].update(top=[]),
+    r"top\[0\].p: expected True": lambda d: d["pictures"][0]["top"][0].update(p=1.5),
+    "document.classes: expected at least one": lambda d: d.update(classes=[]),
+    "document.labels: expected at least one": lambda d: d.update(labels=[]),
+    "document.nodes: expected at least one": lambda d: d.update(nodes=[], stages=[]),
+    r"stages\[\d+\].nodes: expected at least one": lambda d: d["stages"].append(
+        {"name": "empty", "nodes": [], "spec": None, "residual": False}
+    ),
+    "document.stages: expected names of their own": lambda d: d["stages"][2].update(
+        name=d["stages"][1]["name"]
+    ),
+    "is named like one of its nodes": lambda d: d["stages"][2].update(
+        name=d["stages"][2]["nodes"][0]
+    ),
+    "occlusion.rows: expected at least one": lambda d: occluded(d, rows=[]),
+    "occlusion.columns: expected at least one": lambda d: occluded(d, columns=[]),
+    "occlusion.stride: expected True": lambda d: occluded(d, stride=0),
+    "width and height: expected True": lambda d: d["pictures"][0].update(width=0),
+    "maps are there: expected True": lambda d: d["nodes"][3].update(maps=None),
+    "maps are there: expected False": lambda d: d["nodes"][0].update(maps=d["nodes"][1]["maps"]),
+    "vector is there: expected True": lambda d: d["nodes"][-1].update(vector=None),
+    "vector is there: expected False": lambda d: d["nodes"][1].update(vector=[]),
+    "gates are there: expected True": lambda d: gated(d).update(gates=None),
+    "gates are there: expected False": lambda d: d["nodes"][1].update(gates=[]),
+    "kind: expected one of": lambda d: d["nodes"][1].update(kind="strange"),
+    "kernels.channels: expected at least one": lambda d: d["nodes"][1]["groups"][0][
+        "kernels"
+    ].update(channels=[], norms=[]),
+    "kernel_size: expected True": lambda d: d["nodes"][1]["groups"][0].update(kernel_size=0),
+    "stride is there: expected True": lambda d: d["nodes"][1].update(stride=None),
+    "reads a picture that is there": lambda d: d["pictures"][0].update(input=None),
+    "shape: expected .32, 32, 3.": lambda d: d["nodes"][0].update(shape=[31, 32, 3]),
 }
 
 
@@ -264,9 +321,9 @@ def npz(path, **arrays):
         (lambda p: p.write_bytes(b""), "no recording of the explorer"),
         (lambda p: p.write_bytes(b"PK\x03\x04 nonsense"), "no recording of the explorer"),
         (lambda p: npz(p, other=np.zeros(3, np.uint8)), "no recording of the explorer"),
-        (lambda p: npz(p, document=np.zeros(3)), "expected 24 bytes, found float64"),
-        (lambda p: npz(p, document=np.array([{}])), "found object"),
-        (lambda p: npz(p, document=np.zeros((2, 2), np.uint8)), r"found uint8 of \(2, 2\)"),
+        (lambda p: npz(p, document=np.zeros(3)), "expected 24 bytes, found .*'<f8'"),
+        (lambda p: npz(p, document=np.array([{}])), r"found .*'\|O'"),
+        (lambda p: npz(p, document=np.zeros((2, 2), np.uint8)), r"found .*\(2, 2\)"),
         (lambda p: npz(p, document=np.frombuffer(b"[1]", np.uint8)), "expected an object"),
         (lambda p: npz(p, document=np.frombuffer(b'{"a":NaN}', np.uint8)), "NaN is no JSON"),
         (lambda p: npz(p, document=np.frombuffer(b"[" * 9**5, np.uint8)), "no recording"),
@@ -281,30 +338,81 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path, write, message):
     assert len(str(caught.value)) < 500
 
 
+def npy(header, content=b"{}"):
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + content
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (2,, }\n",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (2L,), }\n",
+        "{'descr': '|a1', 'fortran_order': False, 'shape': (2,), }\n",
+        "{'descr': (), 'fortran_order': False, 'shape': (2,), }\n",
+        "{'descr': [()], 'fortran_order': False, 'shape': (2,), }\n",
+        "{'descr': '|\\d1', 'fortran_order': False, 'shape': (2,), }\n",
+        "{'descr': {'a': 1}, 'fortran_order': False, 'shape': (2,), }\n",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }\n",
+        "{'descr': '|u1', 'fortran_order': True, 'shape': (2,), }\n",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (" + "9" * 5000 + ",), }\n",
+        "{'descr': '''|u1, 'shape'\n",
+        "{[]: '|u1'}\n",
+        "(" * 5000,
+        "",
+    ],
+)
+def test_a_header_of_another_form_is_refused_and_never_evaluated(tmp_path, header):
+    path = tmp_path / "trace.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("document.npy", npy(header))
+    with pytest.raises(InputError, match=r"trace\.npz: ") as caught:
+        Record.load(path)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_is_packed_another_way_is_refused(tmp_path, method):
+    path = tmp_path / "trace.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("document.npy", b"nonsense")
+    with pytest.raises(InputError, match=r"trace\.npz: document\.npy: packed by method"):
+        Record.load(path)
+
+
+@cache
+def untimed():
+    """Return what is the same at every run, so that what was found once is found again."""
+    return record(tiny(), PANDA, compare=BUS, times=False)
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "trace.npz"
-    small().save(path)
-    return path.read_bytes()
+    untimed().save(path)
+    return path
 
 
 @settings(max_examples=60)
-@given(st.data())
-def test_a_damaged_file_is_refused_or_harmless(saved, tmp_path_factory, data):
-    content = bytearray(saved)
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    content = content[: data.draw(st.integers(1, len(content)) | st.just(len(content)))]
+@given(
+    st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=4),
+    st.none() | st.integers(0, 2**20),
+)
+def test_a_damaged_file_is_refused_or_harmless(saved, tmp_path_factory, changes, end):
+    content = bytearray(saved.read_bytes())
+    for place, value in changes:
+        content[place % len(content)] = value
+    if end is not None:
+        del content[end % len(content) :]
     path = tmp_path_factory.getbasetemp() / "damaged.npz"
     path.write_bytes(content)
     try:
-        assert Record.load(path) == small()  # the change was where nothing is read
+        assert Record.load(path) == untimed()  # the change was where nothing is read
     except InputError as error:
         assert "damaged.npz: " in str(error)
 
 
 def test_a_member_that_is_named_twice_or_encrypted_is_no_way_in(tmp_path, saved):
-    with zipfile.ZipFile(io.BytesIO(saved)) as archive:
+    with zipfile.ZipFile(saved) as archive:
         document = archive.read("document.npy")
     path = tmp_path / "trace.npz"
     with zipfile.ZipFile(path, "w") as archive:

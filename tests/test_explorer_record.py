@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minimix import ops
+from minimix.collapsed import collapse
 from minimix.dialect import DIALECTS, PIPELINES
 from minimix.errors import InputError
 from minimix.explorer import Record, record
-from minimix.explorer.maps import dead_channels, histogram
+from minimix.explorer.maps import histogram
 from minimix.explorer.pictures import crop_box
-from minimix.explorer.structure import collapse
 from minimix.images import crop_and_resize, open_image
+from minimix.outputs import dead_channels
 from minimix.receptive import receptive_fields
 from minimix.tolerances import SAME_NETWORK
 from tests.explorer_records import (

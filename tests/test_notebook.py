@@ -217,3 +217,13 @@ def test_no_size_leaves_the_range_of_the_values(size, wanted):
     plane = np.random.default_rng(size).normal(size=(size, size))
     drawn = mosaic.resized(plane, wanted, wanted)
     assert plane.min() - 1e-12 <= drawn.min() and drawn.max() <= plane.max() + 1e-12
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_shown_without_a_warning(net, value):
+    with np.errstate(all="ignore"):
+        with net.trace(np.full((1, 32, 32, 3), value, np.float32)) as trace:
+            pass
+    assert len(Page(trace._repr_html_()).images) > 0
+    for name in ("image", "stem.conv"):
+        assert Page(trace[name]._repr_html_()).images

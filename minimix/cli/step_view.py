@@ -23,8 +23,8 @@ from minimix.cli.step_pictures import (
     paint_rgb,
     scale,
 )
-from minimix.explorer.kernels import Group
 from minimix.geometry import receptive_extent
+from minimix.groups import Group
 from minimix.markup import shape_text
 from minimix.mosaic import fitted, resized
 from minimix.operators import MixConv

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from minimix.explorer.structure import Collapsed, collapse
+from minimix.collapsed import Collapsed, collapse
 from minimix.graph import Graph
 from minimix.operators import Conv, MixConv, Operator, Pointwise, Shape
 

@@ -143,6 +143,11 @@ CLASSES = 5
 
 EXACT, INDICES = ("f4",), ("u1",)
 
+KINDS = OneOf(
+    ("input", "conv", "mixconv", "pointwise", "squeeze_excite", "add", "pool", "linear")
+    + ("batch_norm", "activation")
+)
+
 FIELD: dict[str, Any] = {"first": int, "last": int, "step": int, "size": int}
 
 GROUP: dict[str, Any] = {
@@ -170,7 +175,7 @@ SAMPLE: dict[str, Any] = {
 
 NODE: dict[str, Any] = {
     "name": str,
-    "kind": str,
+    "kind": KINDS,
     "stage": str,
     "inputs": [str],
     "members": [{"name": str, "kind": str}],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 from minimix import ops
-from minimix.explorer.structure import Collapsed
+from minimix.collapsed import Collapsed
 from minimix.formulas import formulas as operator_formulas
 from minimix.graph import Node
 from minimix.operators import (

@@ -1,4 +1,4 @@
-"""A convolution's groups, their kernels, and samples for the magnifier."""
+"""A convolution's groups and kernels as the document has them, and samples for the magnifier."""
 
 from __future__ import annotations
 
@@ -9,102 +9,44 @@ from typing import Any
 import numpy as np
 
 from minimix.arrays import Array
+from minimix.collapsed import Collapsed
 from minimix.explorer.buffers import Buffers
-from minimix.explorer.maps import brief
-from minimix.explorer.structure import Collapsed
-from minimix.geometry import pad_amounts, receptive_extent
-from minimix.graph import Graph
-from minimix.operators import BatchNorm, Conv, MixConv, Pointwise
+from minimix.geometry import receptive_extent
+from minimix.groups import Group
+from minimix.operators import BatchNorm, Conv
+from minimix.outputs import brief
 from minimix.params import Params
 from minimix.receptive import Field
 
 
-@dataclass(frozen=True)
-class Group:
-    """Output channels that share a kernel size.
+def group_json(group: Group, kernels: dict[str, Any] | None) -> dict[str, Any]:
+    """A group as the document has it."""
+    return {
+        "first": group.first,
+        "channels": group.channels,
+        "kernel_size": group.kernel_size,
+        "dilation": group.dilation,
+        "extent": receptive_extent(group.kernel_size, group.dilation),
+        "pad": list(group.pad),
+        "field": field_json(group.field),
+        "kernels": kernels,
+    }
 
-    Attributes:
-        weight: (K, K, channels), of a full convolution (K, K, Cin, channels); None for 1x1.
-    """
 
-    first: int
-    channels: int
-    kernel_size: int
-    dilation: int
-    stride: int
-    pad: tuple[int, int]
-    field: Field
-    weight: Array | None
-
-    def to_json(self, kernels: dict[str, Any] | None) -> dict[str, Any]:
-        """Return the document's fields."""
-        return {
-            "first": self.first,
-            "channels": self.channels,
-            "kernel_size": self.kernel_size,
-            "dilation": self.dilation,
-            "extent": receptive_extent(self.kernel_size, self.dilation),
-            "pad": list(self.pad),
-            "field": field_json(self.field),
-            "kernels": kernels,
-        }
-
-    def kernel(self, channel: int) -> Array:
-        """(K, K) of an output channel, (K, K, Cin) of a full convolution."""
-        assert self.weight is not None
-        return self.weight[..., channel - self.first]
-
-    def put_kernels(self, buffers: Buffers, channels: Sequence[int]) -> dict[str, Any]:
-        """Put the kernels of some output channels."""
-        kernels = np.stack([self.kernel(channel) for channel in channels])
-        norms = np.sqrt(np.square(kernels, dtype=np.float64).reshape(len(kernels), -1).sum(axis=1))
-        return {
-            "channels": list(channels),
-            "norms": [brief(norm) for norm in norms],
-            "weights": buffers.put("kernels", kernels),
-        }
+def put_kernels(group: Group, buffers: Buffers, channels: Sequence[int]) -> dict[str, Any]:
+    """Put the kernels of some of a group's output channels."""
+    kernels = np.stack([group.kernel(channel) for channel in channels])
+    norms = np.sqrt(np.square(kernels, dtype=np.float64).reshape(len(kernels), -1).sum(axis=1))
+    return {
+        "channels": list(channels),
+        "norms": [brief(norm) for norm in norms],
+        "weights": buffers.put("kernels", kernels),
+    }
 
 
 def field_json(field: Field) -> dict[str, int]:
     """A receptive field as the document has it."""
     return {"first": field.first, "last": field.last, "step": field.step, "size": field.size}
-
-
-def groups_of(
-    node: Collapsed, graph: Graph, params: Params, in_side: int, fields: Sequence[Field]
-) -> tuple[Group, ...]:
-    """Groups of a convolution whose input has that many pixels along a side; none of others."""
-    operator = node.root.operator
-    weights = [params[name] for name in graph.param_names[node.name] if not name.endswith(".bias")]
-    if isinstance(operator, Pointwise):
-        sizes = [weight.shape[-1] for weight in weights]
-        return tuple(
-            Group(first, channels, 1, 1, 1, (0, 0), fields[0], None)
-            for first, channels in zip(_firsts(sizes), sizes, strict=True)
-        )
-    if not isinstance(operator, Conv | MixConv):
-        return ()
-    dilations = operator.dilations if isinstance(operator, MixConv) else (1,)
-    sizes = [weight.shape[-1] for weight in weights]
-    return tuple(
-        Group(
-            first,
-            weight.shape[-1],
-            len(weight),
-            dilation,
-            operator.stride,
-            pad_amounts(in_side, len(weight), operator.stride, operator.padding, dilation),
-            field,
-            weight,
-        )
-        for first, weight, dilation, field in zip(
-            _firsts(sizes), weights, dilations, fields, strict=True
-        )
-    )
-
-
-def _firsts(sizes: Sequence[int]) -> list[int]:
-    return [sum(sizes[:n]) for n in range(len(sizes))]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is shown of a node's output: its liveliest channels, its statistics, its histogram."""
+"""What is shown of a node's output: its liveliest channels, its histogram."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ import numpy as np
 from minimix.arrays import Array
 from minimix.explorer.buffers import Buffers
 from minimix.explorer.format import BINS
-
-
-def brief(number: float) -> float:
-    """A number with the seven digits that float32 has, for JSON."""
-    return float(f"{number:.7g}")
+from minimix.outputs import brief
 
 
 def energies(outputs: Sequence[Array]) -> Array:
@@ -91,17 +87,6 @@ class MapsOf:
         }
 
 
-def statistics(y: Array) -> dict[str, float]:
-    """A whole output -> its smallest and largest value, mean, deviation and share of zeros."""
-    return {
-        "low": brief(y.min()),
-        "high": brief(y.max()),
-        "mean": brief(y.mean(dtype=np.float64)),
-        "std": brief(y.std(dtype=np.float64)),
-        "zeros": brief(1 - np.count_nonzero(y) / y.size),
-    }
-
-
 def histogram(outputs: Sequence[Array]) -> dict[str, Any]:
     """Outputs, one per picture -> how many values lie in each bin; the bins are shared."""
     low = float(min(y.min() for y in outputs))
@@ -117,19 +102,3 @@ def histogram(outputs: Sequence[Array]) -> dict[str, Any]:
         for y in outputs
     ]
     return {"low": low, "high": high, "counts": [found.tolist() for found in counts]}
-
-
-def dead_channels(y: Array, activation: str | None) -> list[int]:
-    """(1, H, W, C) or (1, C) -> channels that say nothing about this picture.
-
-    After ReLU: zero at every pixel.  After anything else: the same value at every pixel, where a
-    map has more than one.
-    """
-    flat = y.reshape(-1, y.shape[-1])
-    if activation == "relu":
-        dead = ~flat.any(axis=0)
-    elif len(flat) > 1:
-        dead = (flat == flat[0]).all(axis=0)
-    else:
-        return []
-    return [int(c) for c in np.flatnonzero(dead)]

@@ -9,23 +9,17 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from minimix.arrays import Array
+from minimix.collapsed import Collapsed
 from minimix.explorer.buffers import Buffers
 from minimix.explorer.formulas import formulas, function_names
-from minimix.explorer.kernels import Group, Sample, field_json, groups_of, samples_of
+from minimix.explorer.kernels import Sample, field_json, group_json, put_kernels, samples_of
 from minimix.explorer.limits import Limits, largest
-from minimix.explorer.maps import (
-    MapsOf,
-    brief,
-    by_energy,
-    dead_channels,
-    energies,
-    histogram,
-    statistics,
-)
-from minimix.explorer.structure import Collapsed
+from minimix.explorer.maps import MapsOf, by_energy, energies, histogram
 from minimix.explorer.times import NodeTimes
+from minimix.groups import Group, groups_of
 from minimix.operators import Input, SqueezeExcite
 from minimix.ops import ACTIVATIONS, squeeze_excite_gates
+from minimix.outputs import brief, dead_channels, statistics
 from minimix.receptive import Field, receptive_fields
 
 if TYPE_CHECKING:
@@ -230,8 +224,9 @@ def _counts_that_fit(shown: Sequence[MapsOf], budget: int, cap: int) -> list[int
 
 def _put_groups(seen: _Seen, buffers: Buffers, count: int) -> list[dict[str, Any]]:
     return [
-        group.to_json(
-            None if group.weight is None else group.put_kernels(buffers, seen.ranked[n][:count])
+        group_json(
+            group,
+            None if group.weight is None else put_kernels(group, buffers, seen.ranked[n][:count]),
         )
         for n, group in enumerate(seen.groups)
     ]

@@ -13,6 +13,7 @@ import html
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from minimix.explorer.buffers import packed
 from minimix.explorer.record import Record
@@ -28,7 +29,7 @@ def write_page(record: Record) -> bytes:
     names = " and ".join(picture["name"] for picture in record.document["pictures"])
     title = html.escape(f"{names} · {record.document['model']['name']} · minimix")
     data = "\n".join(
-        [_data("document", "application/json", _json(record))]
+        [_data("document", "application/json", json_text(record.document))]
         + [
             _data(f"buffer-{name}", "application/octet-stream", _base64(packed(content)))
             for name, content in record.buffers.items()
@@ -77,10 +78,9 @@ def _data(name: str, kind: str, content: str) -> str:
     return f'<script type="{kind}" id="{name}">{content}</script>'
 
 
-def _json(record: Record) -> str:
+def json_text(value: Any) -> str:
     r"""JSON that cannot end its element or open a comment: every < is written \u003c."""
-    text = json.dumps(record.document, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _base64(content: bytes) -> str:

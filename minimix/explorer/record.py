@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ from minimix.explorer import buffers as in_buffers
 from minimix.explorer.format import VERSION
 from minimix.explorer.validation import check_record
 from minimix.files import replacing
+
+_START = b"\x93NUMPY\x01\x00"
+_HEADER = re.compile(rb"\{'descr': '\|u1', 'fortran_order': False, 'shape': \((\d{1,9}),\), \}\s*")
+"""What NumPy writes before bytes."""
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 MAX_BYTES = 1 << 26
 """Of a recording's content; those of the released networks take up to 9 MB."""
@@ -91,9 +98,9 @@ class Record:
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
         except (
-            *(EOFError, ValueError, KeyError, RuntimeError, NotImplementedError),
-            *(SyntaxError, zipfile.BadZipFile, zlib.error),
-        ) as error:  # what zipfile, NumPy's header parser and json trip over
+            *(EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, OverflowError),
+            *(zipfile.BadZipFile, zlib.error),
+        ) as error:  # what zipfile and json trip over
             raise InputError(
                 f"{path}: no recording of the explorer, or a damaged one ({error}). Record it "
                 "again: minimix explore IMAGE -o PAGE --save-trace FILE"
@@ -118,17 +125,24 @@ def _read(path: Path) -> dict[str, bytes]:
             raise InputError(f"{size:,} bytes of content; a recording has at most {MAX_BYTES:,}")
         found = {}
         for member in members:
+            if member.compress_type not in _METHODS:  # others raise errors of their own
+                raise InputError(f"{member.filename}: packed by method {member.compress_type}")
             with archive.open(member) as stream:
                 found[member.filename.removesuffix(".npy")] = _bytes_of(stream, member.filename)
         return found
 
 
 def _bytes_of(stream: IO[bytes], name: str) -> bytes:
-    """The content of an ``.npy`` of bytes; NumPy's own reader would believe any shape."""
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise InputError(f"{name}: expected version 1.0 of NumPy's format")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    """The content of an ``.npy`` of bytes.
+
+    NumPy's own reader would believe any shape, and evaluates what a header says.
+    """
+    start = stream.read(len(_START) + 2)
+    header = stream.read(int.from_bytes(start[len(_START) :], "little"))
     content = stream.read()
-    if dtype != np.uint8 or shape != (len(content),):
-        raise InputError(f"{name}: expected {len(content)} bytes, found {dtype} of {shape}")
+    found = _HEADER.fullmatch(header) if start.startswith(_START) else None
+    if found is None or int(found[1]) != len(content):
+        raise InputError(
+            f"{name}: expected {len(content)} bytes, found {start + header.rstrip()!r:.120}"
+        )
     return content

@@ -14,18 +14,19 @@ import numpy as np
 from minimix import __version__
 from minimix.arrays import Array
 from minimix.attribution import activation_of, occlusion
+from minimix.collapsed import Collapsed, collapse
 from minimix.explorer import pictures
 from minimix.explorer.buffers import Buffers
 from minimix.explorer.format import CLASSES, FORMAT, TOP, VERSION
 from minimix.explorer.formulas import sources
 from minimix.explorer.limits import DEFAULT, FULL
-from minimix.explorer.maps import brief
 from minimix.explorer.nodes import NodesRecorder
+from minimix.explorer.page import json_text
 from minimix.explorer.record import Record
-from minimix.explorer.structure import Collapsed, collapse
 from minimix.explorer.times import NodeTimes, measure
 from minimix.images import Exif, Source, open_image
 from minimix.ops import softmax
+from minimix.outputs import brief
 from minimix.zoo import format_block
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def record(
     listed = recorder.put(
         buffers,
         limits,
-        texts_bytes=sum(len(p["original"]) + len(p["crop"]) for p in described),
+        texts_bytes=len(json_text([described, model.labels])),
         has_inputs=all(p["input"] is not None for p in described),
     )
     document = {

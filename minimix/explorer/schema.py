@@ -39,6 +39,9 @@ class Ref:
     ndim: int
 
 
+MOST_BITS = 53
+"""Of a whole number: the page's are float64."""
+
 REF = {"buffer": str, "offset": int, "dtype": OneOf(("u1", "i4", "f4")), "shape": [int]}
 
 
@@ -101,13 +104,24 @@ def refs_in(value: Any, shape: Any, where: str = "document") -> list[tuple[str, 
 
 
 def _check_type(value: Any, kind: type, where: str) -> None:
-    is_bool = isinstance(value, bool)
-    if kind is float:
-        fits = isinstance(value, int | float) and not is_bool and isfinite(value)
+    if kind in (int, float) and isinstance(value, bool):
+        fits = False
+    elif kind is float:
+        fits = isinstance(value, int | float) and _is_finite(value)
+    elif kind is int:
+        fits = isinstance(value, int) and value.bit_length() <= MOST_BITS
     else:
-        fits = isinstance(value, kind) and (kind is bool or not is_bool)
+        fits = isinstance(value, kind)
     if not fits:
-        raise _wrong(where, "a finite number" if kind is float else kind.__name__, value)
+        expected = {float: "a finite number", int: f"int of at most {MOST_BITS} bits"}
+        raise _wrong(where, expected.get(kind, kind.__name__), value)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return isfinite(number)
+    except OverflowError:  # a whole number beyond float64
+        return False
 
 
 def _check_keys(value: Any, shape: Mapping[str, Any], where: str) -> None:
@@ -134,4 +148,7 @@ def _check_ref(value: Any, shape: Ref, where: str) -> None:
 
 
 def _wrong(where: str, expected: str, found: Any) -> InputError:
-    return InputError(f"{where}: expected {expected}, found {repr(found)[:80]}")
+    # Whole numbers of thousands of digits are not written out: Python refuses to.
+    is_long = isinstance(found, int) and found.bit_length() > 256
+    shown = f"a number of {found.bit_length()} bits" if is_long else repr(found)[:80]
+    return InputError(f"{where}: expected {expected}, found {shown}")

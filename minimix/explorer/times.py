@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minimix.arrays import Array
-from minimix.explorer.structure import Collapsed
-from minimix.graph import Node
+from minimix.collapsed import Collapsed
+from minimix.node_times import node_times
 
 if TYPE_CHECKING:
     from minimix.model import Model
@@ -90,16 +90,4 @@ def _phases(model: Model, x: Array, runs: int) -> list[tuple[str, float]]:
 
 
 def _nodes(model: Model, x: Array, runs: int) -> list[tuple[str, float]]:
-    """Between two calls of the observer lies one node."""
-    marks = np.empty((runs, len(model.graph.nodes)), np.int64)
-    for run in range(runs):
-        ended: list[int] = []
-
-        def observe(node: Node, array: Array, ended: list[int] = ended) -> None:
-            ended.append(time.perf_counter_ns())
-
-        model.run(x, observe)
-        marks[run] = ended
-    spent = np.median(np.diff(marks, axis=1), axis=0) / 1e6
-    names = [node.name for node in model.graph.nodes[1:]]
-    return [(name, float(ms)) for name, ms in zip(names, spent, strict=True)]
+    return [(node.name, elapsed_ms) for node, elapsed_ms in node_times(model, x, runs)]

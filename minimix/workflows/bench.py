@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +11,8 @@ import numpy as np
 
 from minimix.arrays import Array
 from minimix.errors import CheckError
-from minimix.graph import Node
 from minimix.model import Model
+from minimix.node_times import node_times
 from minimix.workflows.startup import sample_picture
 from minimix.workflows.timing import Ratio, Timing, largest_difference, measure, ratio
 
@@ -174,20 +173,8 @@ def _phases(model: Model, x: Array, runs: int) -> list[_Part]:
 
 
 def _nodes(model: Model, x: Array, runs: int) -> list[_Part]:
-    """Between two calls of the observer lies one node."""
-    nodes = model.graph.nodes
-    marks = np.empty((runs, len(nodes)), np.int64)
-    for run in range(runs):
-        ended: list[int] = []
-
-        def observe(node: Node, array: Array, ended: list[int] = ended) -> None:
-            ended.append(time.perf_counter_ns())
-
-        model.run(x, observe)
-        marks[run] = ended
-    spent = np.median(np.diff(marks, axis=1), axis=0) / 1e6
     macs = model.graph.macs(*x.shape[1:3])
     return [
-        (node.kind, "", macs[node.name], float(elapsed_ms))
-        for node, elapsed_ms in zip(nodes[1:], spent, strict=True)
+        (node.kind, "", macs[node.name], elapsed_ms)
+        for node, elapsed_ms in node_times(model, x, runs)
     ]

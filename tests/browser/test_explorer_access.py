@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
-from tests.browser.conftest import open_all
+from minimix.explorer.page import write_page
+from minimix.explorer.record import Record
+from tests.browser.conftest import Written, open_all
 
 LAYERS = ["stem.conv", "blocks.3.se", "classifier", "blocks.3"]
 
@@ -41,9 +45,29 @@ def test_axe_finds_no_violation_in_any_kind_of_layer(opened, panda, axe, name):
     assert violations(axe, page) == []
 
 
+LONG = "ILSVRC2012_val_00000001_resized_from_original_cropped_2x.JPEG"
+
+
+@pytest.fixture(scope="module")
+def long_named(compared, tmp_path_factory):
+    """The comparison, with names that have no place to break."""
+    document = copy.deepcopy(compared.document)
+    for picture in document["pictures"]:
+        picture["name"] = LONG
+        for row in picture["top"]:
+            row["label"] = LONG
+        picture["occlusion"]["label"] = LONG
+    document["labels"] = [LONG] * len(document["labels"])
+    document["model"]["name"] = LONG
+    path = tmp_path_factory.mktemp("long") / "page.html"
+    path.write_bytes(write_page(Record(document, compared.record.buffers)))
+    return Written(Record(document, compared.record.buffers), path)
+
+
+@pytest.mark.parametrize("which", ["compared", "long_named"])
 @pytest.mark.parametrize("width", [360, 600, 900, 1280, 1600])
-def test_the_page_never_scrolls_sideways(opened, compared, width):
-    page = opened(compared.path, width=width)
+def test_the_page_never_scrolls_sideways(opened, request, which, width):
+    page = opened(request.getfixturevalue(which).path, width=width)
     places = ["selectNode('image')", "showView('cost')", "showView('about')"]
     places += [f"selectNode({name!r})" for name in LAYERS] + ["showView('prediction')"]
     for place in places:

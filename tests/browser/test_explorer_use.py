@@ -77,6 +77,10 @@ def test_blocks_fold_open_and_are_jumped_over_by_keys(opened, panda):
     page.locator("[data-name='blocks.3.se']").focus()
     assert pressed("PageDown") == "blocks.4.se"
     assert pressed("PageUp") == "blocks.3.se"
+    page.locator("[data-name='blocks.3.project']").focus()
+    assert pressed("PageDown") == "blocks.4.project"
+    assert pressed("PageUp") == "blocks.3.project"
+    page.locator("[data-name='blocks.3.se']").focus()
     assert pressed("ArrowLeft") == "blocks.3"
     assert pressed("ArrowLeft") == "blocks.3"
     assert page.locator("[data-name='blocks.3']").get_attribute("aria-expanded") == "false"
@@ -130,17 +134,82 @@ def test_a_link_leads_to_a_layer_and_nonsense_to_some_view(opened, panda):
         assert page.locator("[role=tabpanel]:visible").count() == 1
 
 
+def rewritten(written, path, change):
+    """The page of a recording whose document was changed by ``change(document)``."""
+    document = copy.deepcopy(written.document)
+    change(document)
+    path.write_bytes(write_page(Record(document, written.record.buffers)))
+    return path
+
+
 def test_without_times_the_page_says_so(opened, panda, tmp_path):
-    document = copy.deepcopy(panda.document)
-    document["times"] = None
-    for node in document["nodes"]:
-        node["ms"] = node["ms_in"] = None
-    path = tmp_path / "page.html"
-    path.write_bytes(write_page(Record(document, panda.record.buffers)))
+    def forget(document):
+        document["times"] = None
+        for node in document["nodes"]:
+            node["ms"] = node["ms_in"] = None
+
+    path = rewritten(panda, tmp_path / "page.html", forget)
     page = opened(path, "layers/stem.conv")
     assert "not measured" in page.locator(".card").inner_text()
     page.locator("#tab-cost").click()
     assert page.get_by_label("Time", exact=True).count() == 0
+
+
+def test_where_the_input_was_left_out_its_layer_says_so(opened, compared, tmp_path):
+    def leave_out(document):
+        document["pictures"][1]["input"] = None
+        for node in document["nodes"]:
+            node["magnifier"] = [s for s in node["magnifier"] if s["reads"] == "map"]
+
+    path = rewritten(compared, tmp_path / "page.html", leave_out)
+    page = opened(path, "layers/image")
+    assert page.locator("#layer-name").inner_text() == "image"
+    maps = page.locator(".panel:has(#panel-feature-maps)").inner_text()
+    assert "Left out, so that the page stays below 3.00 MB" in maps
+    page.evaluate("selectNode('stem.conv')")
+    assert "Left out of this layer" in page.locator(".panel:has(#panel-magnifier)").inner_text()
+
+
+def test_equal_values_and_one_class_are_drawn(opened, panda, tmp_path):
+    page = opened(panda.path)
+    drawn = page.evaluate("sortedChart('x', [[0, 0, 0]], [0, 0], 'y').outerHTML")
+    assert "NaN" not in drawn and "Infinity" not in drawn
+
+
+def test_without_the_means_to_unpack_the_page_says_so(chromium, panda):
+    context = chromium.new_context()
+    page = context.new_page()
+    heard = []
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto(f"{panda.path.as_uri()}#layers/stem.conv")
+    page.wait_for_selector("#why-body .notice")
+    assert "This browser cannot unpack" in page.locator("#why-body").inner_text()
+    assert page.locator(".bars .best bdi").inner_text() == "giant panda"
+    assert page.locator("[role=tab]:visible").count() == 0
+    assert heard == []
+    context.close()
+
+
+def test_the_page_tells_which_engine_made_which_numbers(opened, panda):
+    page = opened(panda.path, "about")
+    text = page.locator("#pane-about").inner_text()
+    assert f"come from the {panda.document['model']['engine']} engine" in text
+
+
+def test_many_kernels_come_in_a_moment_on_one_scale(opened, panda):
+    page = opened(panda.path, "layers/blocks.13.mixconv")
+    kernels = [group["kernels"]["channels"] for group in panda.node("blocks.13.mixconv")["groups"]]
+    page.wait_for_function(
+        "count => document.querySelectorAll('.kernel-tile').length === count",
+        arg=sum(map(len, kernels)),
+    )
+    scales = page.locator(".kernel-group").first.locator(".scales").inner_text()
+    assert "response, tiles" in scales and "response, mean" in scales
+    # What prints has all of them at once.
+    page.evaluate("selectNode('blocks.9.mixconv'); dispatchEvent(new Event('beforeprint'))")
+    listed = sum(len(g["kernels"]["channels"]) for g in panda.node("blocks.9.mixconv")["groups"])
+    assert page.locator(".kernel-tile").count() == listed
 
 
 STRANGE = [

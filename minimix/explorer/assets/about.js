@@ -41,6 +41,10 @@ function readingNotes(times, limits) {
       "(negative) over white (0) to red (positive). The scale stands below each picture.",
     "Feature maps are kept in 8 bits per pixel, so their values come with ±; those marked exact, the magnifier, the " +
       "input, the logits and the class activation are the recorded float32 numbers.",
+    recording.model.engine === "compiled"
+      ? "All layers' outputs and the logits come from the compiled engine, in a run that keeps every result; times and " +
+        "occlusion from the same engine at full speed. Gates and class activation follow from recorded outputs, in NumPy."
+      : `All numbers come from the ${recording.model.engine} engine, in NumPy.`,
     "Batch norm and activation are shown with the convolution that they follow.",
     times === null ? "No times were measured."
       : "Times were measured on the machine named under Cost, when this page was made; they are not those of your computer.",

@@ -101,7 +101,7 @@ function sortedChart(label, lists, [low, high], unit) {
   const order = sortedBy(lists[0]);
   const count = order.length;
   const bottom = CHART.top + PLOT.height;
-  const y = (value) => bottom - (PLOT.height * (value - low)) / (high - low);
+  const y = (value) => bottom - (PLOT.height * (value - low)) / (high - low || 1);
   const step = PLOT.width / count;
   const x = (n) => CHART.left + n * step;
   const area = order.map((c, n) => `L${x(n)} ${y(lists[0][c])}h${step}`).join("");

@@ -8,14 +8,7 @@ const FREQUENCIES = 25; // odd: frequency 0 lies in the middle
 // from −½ to ½ cycles per px along either axis.
 function spectrum(kernel, size) {
   const n = FREQUENCIES;
-  const cos = [], sin = [];
-  for (let k = 0; k < n; k++) {
-    for (let x = 0; x < size; x++) {
-      const angle = (-2 * Math.PI * (k - (n - 1) / 2) * x) / (n - 1);
-      cos.push(Math.cos(angle));
-      sin.push(Math.sin(angle));
-    }
-  }
+  const { cos, sin } = wavesOf(size);
   const found = new Float64Array(n * n);
   for (let k = 0; k < n; k++) {
     const [real, imaginary] = columnsAt(kernel, size, cos, sin, k);
@@ -31,6 +24,18 @@ function spectrum(kernel, size) {
   }
   return found;
 }
+
+// The waves of all frequencies at the px of a kernel's row, computed once for each size.
+function wavesOf(size) {
+  if (!wavesOf.known.has(size)) {
+    const n = FREQUENCIES;
+    const angles = Float64Array.from({ length: n * size }, (_, at) =>
+      (-2 * Math.PI * (Math.floor(at / size) - (n - 1) / 2) * (at % size)) / (n - 1));
+    wavesOf.known.set(size, { cos: angles.map(Math.cos), sin: angles.map(Math.sin) });
+  }
+  return wavesOf.known.get(size);
+}
+wavesOf.known = new Map();
 
 // Every row of a kernel at horizontal frequency k.
 function columnsAt(kernel, size, cos, sin, k) {
@@ -50,10 +55,11 @@ function kernelsOf(group) {
   const flat = arrayOf(weights);
   const size = group.kernel_size;
   const depth = weights.shape[3] ?? 1;
+  const area = size * size;
   return channels.map((channel, n) => ({
     channel,
-    planes: Array.from({ length: depth }, (_, c) => Float32Array.from(
-      { length: size * size }, (_, k) => flat[(n * size * size + k) * depth + c])),
+    planes: depth === 1 ? [flat.subarray(n * area, (n + 1) * area)] : Array.from({ length: depth }, (_, c) => Float32Array.from(
+      { length: area }, (_, k) => flat[(n * area + k) * depth + c])),
   }));
 }
 
@@ -76,43 +82,71 @@ function kernelsPanel(node) {
 function kernelGroup(node, group) {
   const kernels = kernelsOf(group);
   const size = group.kernel_size;
-  const limit = Math.max(...kernels.flatMap((k) => k.planes.flatMap((plane) => [...plane].map(Math.abs))));
-  const responses = kernels.map((kernel) => responseOf(kernel, size));
-  const mean = responses[0].map((_, k) =>
-    responses.reduce((sum, response) => sum + response[k], 0) / responses.length);
-  const top = Math.max(...responses.map((response) => Math.max(...response)));
+  const limit = most(arrayOf(group.kernels.weights).map(Math.abs));
   const shown = el("div", { class: "kernel-shown", role: "status" });
   const tiles = el("div", { class: "scroller kernel-tiles", tabindex: "0", role: "group", "aria-label": `Kernels of ${group.extent} px` });
-  const add = (from, to) => tiles.append(...kernels.slice(from, to).map((kernel, n) =>
-    kernelTile(group, kernel, responses[from + n], limit, top,
-      () => shown.replaceChildren(kernelNumbers(group, kernel, limit)))));
-  add(0, AT_ONCE);
-  setTimeout(() => tiles.isConnected && add(AT_ONCE, kernels.length));
+  const summary = el("div", { class: "kernel-summary" });
+  const responses = [];
+  const responseAt = (n) => (responses[n] ??= responseOf(kernels[n], size));
+  const add = (kernel) => tiles.append(kernelTile(group, kernel, limit,
+    () => shown.replaceChildren(kernelNumbers(group, kernel, limit))));
+  const first = kernels.slice(0, AT_ONCE);
+  first.forEach(add);
+  const paintTile = (n, top) => paintSpectrum(tiles.children[n].querySelector("canvas:last-child"), responseAt(n), top);
+  const strongest = (count) => Math.max(...Array.from({ length: count }, (_, n) => most(responseAt(n))));
+  first.forEach((_, n) => paintTile(n, strongest(first.length)));
+  // The scale is known when all responses are: then the first tiles get their final colours.
+  const rest = function* () {
+    for (let n = first.length; n < kernels.length; n++) {
+      responseAt(n);
+      yield;
+    }
+    const top = strongest(kernels.length);
+    summary.replaceChildren(...kernelSummary(responses, size, limit, top));
+    for (let n = 0; n < kernels.length; n++) {
+      if (n >= first.length) add(kernels[n]);
+      paintTile(n, top);
+      yield;
+    }
+  };
+  inSlices(rest(), tiles);
   return el(
     "div", { class: "kernel-group" },
     el("h4", {}, kernelChip(group.extent), `: ${kernels.length} of ${plural(group.channels, "kernel")}`,
       group.dilation > 1 ? `, ${size} × ${size} weights with dilation ${group.dilation}` : ""),
-    el("div", { class: "kernel-summary" },
-      el("figure", {}, spectrumImage(mean, Math.max(...mean), `Mean response of the ${size} × ${size} kernels`),
-        el("figcaption", {}, "Mean response")),
-      el("div", { class: "scales" },
-        scaleBar("diverging", -limit, limit, "weight"), scaleBar("sequential", 0, top, "response, tiles"),
-        scaleBar("sequential", 0, Math.max(...mean), "response, mean"))),
-    tiles, shown,
+    summary, tiles, shown,
     asTable(`Kernels of ${group.extent} px in ${node.name}`, ["Channel", "Norm (L2)", "Sum of weights", "Strongest response"],
       () => kernels.map((kernel, n) => [String(kernel.channel), number(group.kernels.norms[n]),
         number(kernel.planes.reduce((sum, plane) => plane.reduce((a, b) => a + b, sum), 0)),
-        number(Math.max(...responses[n]))])),
+        number(most(responseAt(n)))])),
   );
+}
+
+// The mean response, and the scales of all that is shown of a group.
+function kernelSummary(responses, size, limit, top) {
+  const mean = responses[0].map((_, k) =>
+    responses.reduce((sum, response) => sum + response[k], 0) / responses.length);
+  return [
+    el("figure", {}, spectrumImage(mean, most(mean), `Mean response of the ${size} × ${size} kernels`),
+      el("figcaption", {}, "Mean response")),
+    el("div", { class: "scales" },
+      scaleBar("diverging", -limit, limit, "weight"), scaleBar("sequential", 0, top, "response, tiles"),
+      scaleBar("sequential", 0, most(mean), "response, mean")),
+  ];
 }
 
 function spectrumImage(values, top, label) {
   const canvas = el("canvas", { class: "spectrum", width: FREQUENCIES, height: FREQUENCIES, role: "img", "aria-label": label });
-  paint(canvas, "sequential", Uint8Array.from(values, (x) => placeOf(x, 0, top)));
+  paintSpectrum(canvas, values, top);
   return canvas;
 }
 
-function kernelTile(group, kernel, response, limit, top, onclick) {
+function paintSpectrum(canvas, values, top) {
+  paint(canvas, "sequential", Uint8Array.from(values, (x) => placeOf(x, 0, top)));
+}
+
+// A kernel's planes, and a canvas for its response.
+function kernelTile(group, kernel, limit, onclick) {
   const size = group.kernel_size;
   const weights = kernel.planes.map((plane) => {
     const canvas = el("canvas", { class: "kernel", width: size, height: size });
@@ -120,7 +154,6 @@ function kernelTile(group, kernel, response, limit, top, onclick) {
     return canvas;
   });
   const spectral = el("canvas", { class: "kernel", width: FREQUENCIES, height: FREQUENCIES });
-  paint(spectral, "sequential", Uint8Array.from(response, (x) => placeOf(x, 0, top)));
   return el(
     "button", {
       type: "button", class: "tile kernel-tile", onclick,

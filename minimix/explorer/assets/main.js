@@ -141,13 +141,28 @@ async function start() {
     byId(`tab-${view}`).addEventListener("click", () => showView(view));
     byId(`tab-${view}`).addEventListener("keydown", turnTab);
   }
+  if (!("DecompressionStream" in window)) {
+    sayWhatIsMissing();
+    return;
+  }
   await unpackAll();
   fillWhy();
   shown.isReady = true;
   recall();
   addEventListener("hashchange", recall);
-  addEventListener("beforeprint", () => fill("layers"));
+  addEventListener("beforeprint", () => {
+    fill("layers");
+    finishWork();
+  });
   document.documentElement.dataset.ready = "true";
+}
+
+// The prediction needs no buffers; everything else does.
+function sayWhatIsMissing() {
+  byId("why-body").replaceChildren(el("p", { class: "notice" }, "This browser cannot unpack what the page holds: it has no " +
+    "DecompressionStream. Chromium 80, Firefox 113 and Safari 16.4 have it, and all later ones."));
+  byId("find").hidden = true;
+  for (const view of VIEWS) byId(`tab-${view}`).hidden = true;
 }
 
 start();

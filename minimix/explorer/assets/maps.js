@@ -56,7 +56,9 @@ function activated(node, x) {
 }
 
 function mapsPanel(node) {
-  if (node.kind !== "input" && node.maps.channels.length === 0) {
+  const isLeftOut = node.kind === "input"
+    ? pictures.some((picture) => picture.input === null) : node.maps.channels.length === 0;
+  if (isLeftOut) {
     return panel("Feature maps", "Left out, so that the page stays below " +
       `${bytes(recording.limits.page_bytes)}; minimix explore --full keeps more.`);
   }

@@ -138,9 +138,11 @@ function jump(item, by) {
   if (item.dataset.name === stage || isFolded(strip.items.get(target.name))) {
     return strip.items.get(target.name);
   }
-  const kind = nodesByName.get(item.dataset.name).kind;
-  const same = target.nodes.find((name) => nodesByName.get(name).kind === kind);
-  return strip.items.get(same ?? target.nodes[0]);
+  const node = nodesByName.get(item.dataset.name);
+  const others = target.nodes.map((name) => nodesByName.get(name));
+  const same = others.find((other) => shortName(other) === shortName(node)) ??
+    others.find((other) => other.kind === node.kind) ?? others[0];
+  return strip.items.get(same.name);
 }
 
 function folding(item, folded) {

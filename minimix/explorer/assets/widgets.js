@@ -12,6 +12,30 @@ function panel(title, note, ...content) {
   );
 }
 
+// Work that may take long is done in slices, so that the page answers in between.
+const SLICE_MS = 16;
+const unfinished = new Set();
+
+// Steps (a generator) -> they are taken while an element is shown, the first ones in a moment.
+function inSlices(steps, element) {
+  unfinished.add(steps);
+  const slice = () => {
+    const end = performance.now() + SLICE_MS;
+    while (element.isConnected && performance.now() < end) {
+      if (steps.next().done) break;
+    }
+    if (element.isConnected && performance.now() >= end) setTimeout(slice);
+    else unfinished.delete(steps);
+  };
+  setTimeout(slice);
+}
+
+// Take all steps that are left, at once.
+function finishWork() {
+  for (const steps of unfinished) while (!steps.next().done);
+  unfinished.clear();
+}
+
 // A summary -> what opens below it, built anew whenever it is opened.
 function disclosure(summary, build) {
   const body = el("div", { class: "disclosed" });
