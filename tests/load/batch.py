@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from tests.load.pictures import write_jpegs
 
 import minimix
 from minimix.cores import available_cores
+from tests.load.pictures import write_jpegs
 
 BATCH = 16
 
@@ -41,6 +41,7 @@ class Watch:
 
     def follow(self, process: subprocess.Popen[bytes]) -> None:
         """Watch, and kill, until the process ends."""
+
         last = time.monotonic()
         while process.poll() is None:
             time.sleep(1)
