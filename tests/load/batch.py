@@ -21,8 +21,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 import minimix
 from minimix.cores import available_cores
 from tests.load.pictures import write_jpegs
@@ -41,6 +39,7 @@ class Watch:
 
     def follow(self, process: subprocess.Popen[bytes]) -> None:
         """Watch, and kill, until the process ends."""
+        import psutil  # comes with Dask
 
         last = time.monotonic()
         while process.poll() is None:
