@@ -4,8 +4,8 @@
     /header      UTF-8 JSON: architecture, dialect, pipeline, labels, provenance, checksums
     /params/N    one dataset per parameter, float32 or float16, little-endian, under its full name
 
-Names and layouts are those of the graph that the architecture and dialect describe.  A file is
-opened without locking, so that read-only and network folders work.
+Names and layouts are those of the graph that the architecture and dialect describe.  Files are
+written by h5py and read by ``minimix.hdf5``, which trusts none of them and locks none of them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from minimix import hdf5
 from minimix.arrays import Array
 from minimix.dialect import Dialect, Pipeline
 from minimix.errors import GraphError, UsageError, WeightsError
@@ -35,7 +35,9 @@ SCHEMA = 1
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Schema version -> function that turns its header into the next version's."""
 
-MAX_HEADER_BYTES = 16 * 2**20
+MAX_HEADER_BYTES = 4 * 2**20
+"""Of the header's JSON, which takes twenty times that in memory; that of MixNet-l has 0.1 MB."""
+
 DTYPES = ("float32", "float16")
 
 
@@ -102,6 +104,8 @@ def save(path: str | Path, model: ModelFile, *, force: bool = False) -> None:
         "checksums": {name: zlib.crc32(array.data) for name, array in stored.items()},
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode()) > MAX_HEADER_BYTES:
+        raise WeightsError(f"the header has more than {MAX_HEADER_BYTES} bytes: shorten provenance")
     content = _hdf5(text.encode(), stored)
     with replacing(path, force=force) as temporary:
         temporary.write_bytes(content)
@@ -109,8 +113,11 @@ def save(path: str | Path, model: ModelFile, *, force: bool = False) -> None:
 
 def _hdf5(header: bytes, arrays: dict[str, Array]) -> memoryview:
     """The file's bytes, made in memory: libhdf5 can crash the process where a disk is full."""
+    import h5py  # only writing needs it: files are read without libhdf5, see minimix.hdf5
+
     stream = io.BytesIO()
-    with h5py.File(stream, "w", libver="latest") as file:
+    # Not "latest", whose structures each release of libhdf5 may change: minimix.hdf5 reads these.
+    with h5py.File(stream, "w", libver="v110") as file:
         # Of fixed length: texts of variable length lie in a heap without a checksum, and on
         # damage there libhdf5 can loop for ever.
         file.attrs["format"] = np.bytes_(FORMAT)
@@ -135,15 +142,15 @@ def load(path: str | Path) -> ModelFile:
     """Read a model file and check it against the architecture that it names.
 
     Every parameter is present once, in its shape, finite and with its checksum, and nothing is
-    left over.
+    left over.  All this but values and checksums is known before the first of them is read.
 
     Raises:
         WeightsError: the file is missing, is no model file, needs a newer minimix, or is not
             what it says.
     """
     path = Path(path)
-    with _opened(path) as file:
-        header = _read_header(path, file)
+    with _opened(path) as root:
+        header = _read_header(path, root)
         try:
             architecture = Architecture.from_json(header["architecture"])
             dialect = Dialect.from_json(header["dialect"])
@@ -151,20 +158,31 @@ def load(path: str | Path) -> ModelFile:
             labels = _labels(header["labels"])
             checksums = dict(header["checksums"])
             provenance = _provenance(header["provenance"])
-            graph = build(architecture, dialect)
+            graph = _built(architecture, dialect)
         except (WeightsError, GraphError) as error:
-            raise WeightsError(f"{path}: {error}") from error
+            raise WeightsError(f"{path}: {_brief(error)}") from error
         except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(path, f"header: {type(error).__name__}: {error}") from error
+            what = f"header: {type(error).__name__}: {_brief(error)}"
+            raise _damaged(path, what) from error
         _check_labels(labels, architecture, path)
-        params, dtype = _read_params(path, file, graph, checksums)
+        datasets = _find_params(path, root, graph)
+        params = _read_params(path, root.source, datasets, graph, checksums)
+    dtypes = {dataset.dtype.newbyteorder("<").str for dataset in datasets}
+    dtype = "float16" if dtypes == {"<f2"} else "float32"
     return ModelFile(architecture, dialect, pipeline, labels, params, provenance, dtype)
 
 
 def is_model_file(path: Path) -> bool:
     """Whether the file begins like an HDF5 file; ``load`` says the rest."""
     with path.open("rb") as stream:
-        return stream.read(8) == b"\x89HDF\r\n\x1a\n"
+        return stream.read(len(hdf5.SIGNATURE)) == hdf5.SIGNATURE
+
+
+def _brief(found: object) -> str:
+    """What a file says of itself, as a text that is short and does not speak to the terminal."""
+    text = str(found)
+    text = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return text if len(text) <= 500 else f"{text[:500]} ..."
 
 
 def _damaged(path: Path, what: str) -> WeightsError:
@@ -175,7 +193,7 @@ def _damaged(path: Path, what: str) -> WeightsError:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _opened(path: Path) -> Iterator[hdf5.Group]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise WeightsError(f"{path}: {what}; expected a minimix model (.h5)")
@@ -185,45 +203,27 @@ def _opened(path: Path) -> Iterator[h5py.File]:
                 f"{path}: not an HDF5 file. If it is a released checkpoint, convert it first: "
                 f"python -m weights_tools convert {path} -o model.h5"
             )
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        # h5py reports damage anywhere in a file as one of these.
+        with hdf5.opened(path) as root:
+            yield root
+    except (OSError, hdf5.RefusedError) as error:
         raise _damaged(path, str(error)) from error
 
 
-def _attribute(file: h5py.File, name: str) -> Any:
-    """A whole number, or a text of fixed length; None where there is none."""
-    if name not in file.attrs:
-        return None
-    described = file.attrs.get_id(name)
-    is_plain = described.shape == () and described.dtype.kind in "Siu"
-    return file.attrs[name] if is_plain else None
-
-
-def _read_header(path: Path, file: h5py.File) -> dict[str, Any]:
-    if _attribute(file, "format") != FORMAT.encode():
+def _read_header(path: Path, root: hdf5.Group) -> dict[str, Any]:
+    attributes = root.attributes
+    if attributes.get("format") != FORMAT.encode():
         raise WeightsError(f"{path}: an HDF5 file, but not a minimix model (no format attribute)")
-    schema = _attribute(file, "schema")
-    if not isinstance(schema, np.integer):
+    schema = attributes.get("schema")
+    if not isinstance(schema, int):
         raise _damaged(path, "schema: expected a whole number")
     if schema > SCHEMA:
         raise WeightsError(
             f"{path}: written with schema {schema}; this minimix reads up to {SCHEMA}. "
             f"Upgrade to a minimix that reads schema {schema}: pip install --upgrade minimix"
         )
-    dataset = _dataset(path, file, "header")
-    if dataset.dtype != np.uint8 or dataset.ndim != 1 or dataset.size > MAX_HEADER_BYTES:
-        raise _damaged(path, f"header: expected up to {MAX_HEADER_BYTES} bytes of JSON")
-    try:
-        text = dataset[()].tobytes()
-        if zlib.crc32(text) != _attribute(file, "header_crc32"):
-            raise _damaged(path, "header: the checksum does not match the data")
-        header: dict[str, Any] = json.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"header: {error}") from error
-    if not isinstance(header, dict):
-        raise _damaged(path, "header: expected a JSON object")
+    _check_names(path, "attributes", attributes, {"format", "schema", "header_crc32"})
+    _check_names(path, "members", root.members, {"header", "params"})
+    header = _parsed_header(path, root)
     for version in range(schema, SCHEMA):
         if version not in MIGRATIONS:
             raise _damaged(path, f"schema {schema} is unknown")
@@ -231,52 +231,95 @@ def _read_header(path: Path, file: h5py.File) -> dict[str, Any]:
     return header
 
 
-def _dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
-    """The dataset itself, never something that a link points to elsewhere."""
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise _damaged(path, f"{name}: missing, or a link to elsewhere")
-    dataset = group[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        raise _damaged(path, f"{name}: expected an ordinary dataset")
-    # A compressed or unwritten dataset can be larger than the file, without bound.
-    if dataset.id.get_storage_size() != dataset.nbytes:
-        raise _damaged(path, f"{name}: its {dataset.nbytes} bytes are not in the file")
-    return dataset
+def _check_names(path: Path, what: str, found: Iterable[str], expected: set[str]) -> None:
+    """Hold the root group's contents against the only ones that a model file has."""
+    names = set(found)
+    if names != expected:
+        missing, more = sorted(expected - names), sorted(names - expected)
+        lines = [
+            f"{word} {', '.join(map(repr, names[:3]))}{' and more' * (len(names) > 3)}"
+            for word, names in (("missing", missing), ("left over", more))
+            if names
+        ]
+        raise _damaged(path, f"{what}: {_brief('; '.join(lines))}")
+
+
+def _parsed_header(path: Path, root: hdf5.Group) -> dict[str, Any]:
+    dataset, source = root.dataset("header"), root.source
+    is_text = dataset.dtype == np.uint8 and len(dataset.shape) == 1
+    if not is_text or dataset.shape[0] > MAX_HEADER_BYTES:
+        raise _damaged(path, f"header: expected up to {MAX_HEADER_BYTES} bytes of JSON")
+    hdf5.check_bounds([dataset], source)
+    try:
+        text = hdf5.read(source, dataset).tobytes()
+        if zlib.crc32(text) != root.attributes["header_crc32"]:
+            raise _damaged(path, "header: the checksum does not match the data")
+        header: dict[str, Any] = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"header: {error}") from error
+    if not isinstance(header, dict):
+        raise _damaged(path, "header: expected a JSON object")
+    return header
+
+
+def _find_params(path: Path, root: hdf5.Group, graph: Graph) -> list[hdf5.Dataset]:
+    """Where each parameter lies, in the graph's order; nothing of them is read."""
+    expected, model = graph.param_shapes, _brief(graph.name)
+    group = root.group("params")
+    _check_names(path, "params: attributes", group.attributes, set())
+    extra = [name for name in group.members if name not in expected]
+    if extra:
+        raise _damaged(path, f"{_brief(extra[0])}: left over, {model} has no such parameter")
+    missing = [name for name in expected if name not in group.members]
+    if missing:
+        more = f" and {len(missing) - 3} more" * (len(missing) > 3)
+        raise WeightsError(
+            f"{path}: parameters do not match {model}; missing: {', '.join(missing[:3])}{more}"
+        )
+    datasets = [group.dataset(name) for name in expected]
+    for dataset in datasets:
+        if dataset.dtype.kind != "f":
+            raise _damaged(
+                path, f"{dataset.name}: expected float32 or float16, found {dataset.dtype}"
+            )
+        if dataset.shape != expected[dataset.name]:
+            raise WeightsError(
+                f"{path}: {dataset.name}: expected {expected[dataset.name]}, file has "
+                f"{dataset.shape}. Does the file hold {model}? Try: "
+                f"python -m weights_tools inspect {path}"
+            )
+    hdf5.check_bounds(datasets, root.source)
+    return datasets
 
 
 def _read_params(
-    path: Path, file: h5py.File, graph: Graph, checksums: dict[str, int]
-) -> tuple[Params, str]:
-    is_there = isinstance(file.get("params", getlink=True), h5py.HardLink)
-    group = file["params"] if is_there else None
-    if not isinstance(group, h5py.Group):
-        raise _damaged(path, "params: missing, or no group")
-    params, dtypes = {}, set()
-    present = list(group)
-    for name in present:
-        dataset = _dataset(path, group, name)
-        expected = graph.param_shapes.get(name)
-        # Shapes are compared before anything is read, so that memory stays bounded.
-        if expected is not None and dataset.shape != expected:
-            raise WeightsError(
-                f"{path}: {name}: expected {expected}, file has {dataset.shape}. "
-                f"Does the file hold {graph.name}? Try: python -m weights_tools inspect {path}"
-            )
-        if dataset.dtype.name not in DTYPES:
-            raise _damaged(path, f"{name}: expected float32 or float16, found {dataset.dtype}")
-        if expected is None:
-            raise _damaged(path, f"{name}: left over, {graph.name} has no such parameter")
-        stored = dataset[()]
-        if zlib.crc32(stored.tobytes()) != checksums.get(name):
+    path: Path,
+    source: hdf5.Source,
+    datasets: list[hdf5.Dataset],
+    graph: Graph,
+    checksums: dict[str, int],
+) -> Params:
+    params = {}
+    for dataset in datasets:
+        name, stored = dataset.name, hdf5.read(source, dataset)
+        if zlib.crc32(stored.data) != checksums.get(name):
             raise _damaged(path, f"{name}: the checksum does not match the data")
-        dtypes.add(dataset.dtype.name)
         params[name] = stored.astype(np.float32, copy=False)
         params[name].flags.writeable = False
     try:
         check_params(graph, params)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
-    return frozen(params), "float16" if dtypes == {"float16"} else "float32"
+        raise WeightsError(f"{path}: {_brief(error)}") from error
+    return frozen(params)
+
+
+def _built(architecture: Architecture, dialect: Dialect) -> Graph:
+    """The graph, unless it has more groups of channels than a file has parameters."""
+    blocks = architecture.blocks
+    groups = sum(len(b.kernel_sizes) + b.expand_groups + b.project_groups for b in blocks)
+    if groups > hdf5.MAX_LINKS:
+        raise WeightsError(f"{groups} groups of channels; at most {hdf5.MAX_LINKS} are read")
+    return build(architecture, dialect)
 
 
 def _labels(found: object) -> tuple[str, ...]:

@@ -60,7 +60,8 @@ ALLOWED = {
     "resize": {"arrays", "dialect", "errors"},
     "images": {"arrays", "dialect", "errors", "resize", "streams"},
     "labels": {"arrays", "dialect", "errors"},
-    "weights": {"arrays", "dialect", "errors", "files", "graph", "params", "zoo"},
+    "hdf5": set(),
+    "weights": {"arrays", "dialect", "errors", "files", "graph", "hdf5", "params", "zoo"},
 }
 KERNELS_MAY_IMPORT = {"numpy", "numba", "llvmlite"}
 MAY_PRINT = (

@@ -21,7 +21,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (b"", "Expecting value"),
+        (b"", "its 0 bytes are not in the file"),
+        (b" ", "Expecting value"),
         (b"{", "Expecting property name"),
         (b"\xff{}", "utf-8"),
         (b"[]", "expected a JSON object"),
@@ -56,6 +57,12 @@ def test_a_header_without_one_of_its_parts_names_it(key: str, path: Path) -> Non
         ("pipeline", "std", [1.0, 0.0, 1.0], "pipeline: std"),
         ("architecture", "blocks", ["r1_k3"], "architecture: .*expected a "),
         ("architecture", "blocks", ["r2000_k3_a1_p1_s11_e1_i4_o4"], "more than 1000 blocks"),
+        (
+            "architecture",
+            "blocks",
+            [f"r1000_k{'.'.join('3' * 20_000)}_a1_p1_s11_e10000_i4_o4"],
+            "20002000 groups of channels; at most 10000 are read",
+        ),
         ("architecture", "blocks", [], "parameters do not match|left over|blocks"),
         ("architecture", "stem_channels", "four", "architecture: "),
         ("architecture", "stem_channels", 4.5, "stem_channels"),
@@ -86,14 +93,14 @@ def test_labels_are_a_list_with_one_text_per_class(labels: Any, problem: str, pa
 
 @pytest.mark.parametrize(
     "header",
-    [np.zeros(3, np.float32), np.zeros((2, 2), np.uint8), np.zeros(2**24 + 1, np.uint8)],
+    [np.zeros(3, np.float32), np.zeros((2, 2), np.uint8), np.zeros(2**22 + 1, np.uint8)],
 )
 def test_a_header_of_another_type_or_size_is_refused_before_it_is_parsed(
     header: Any, path: Path
 ) -> None:
     with h5py.File(path, "r+") as file:
         put(file, "header", header)
-    assert_refused(path, "header: expected up to 16777216 bytes of JSON")
+    assert_refused(path, "header: expected up to 4194304 bytes of JSON")
 
 
 # --- schemas ----------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ class Seed:
         tokens: bytes that mean something in this container, to be put anywhere.
         frequency: how often this seed is taken, relative to the others of its container.
         is_model: whether the tensors are a whole MixNet, which ``convert`` can map.
+        is_valid: whether a reader is to accept it as it is.
+        changes: ways to damage a piece that mean something in this container only.
     """
 
     files: Files
@@ -35,6 +37,8 @@ class Seed:
     tokens: tuple[bytes, ...] = ()
     frequency: int = 10
     is_model: bool = False
+    is_valid: bool = True
+    changes: tuple[Callable[[Random, bytearray], None], ...] = ()
 
 
 _ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
@@ -210,7 +214,9 @@ _KINDS = [change for change, weight in _CHANGES for _ in range(weight)]
 def mutate(random: Random, data: bytes, seed: Seed) -> bytes:
     """Bytes -> the same with one change, at most ``MAX_FILE_BYTES`` of them."""
     changed = bytearray(data)
-    if changed:
+    if changed and seed.changes and random.random() < 0.5:
+        random.choice(seed.changes)(random, changed)
+    elif changed:
         random.choice(_KINDS)(random, changed, seed)
     else:
         changed += random.randbytes(random.randint(1, 20))

@@ -40,8 +40,8 @@ Guard = Callable[[], AbstractContextManager[Any]]
 """Makes the context in which each call of the code under test runs, to bound what it takes."""
 
 
-def _attempt(call: Callable[[], Any], what: str, guard: Guard) -> Any:
-    """Result, or the MinimixError raised; anything else breaks the rule."""
+def attempt(call: Callable[[], Any], what: str, guard: Guard) -> Any:
+    """Return the result, or the MinimixError raised; anything else breaks the rule."""
     try:
         with guard():
             return call()
@@ -60,7 +60,9 @@ def _check_message(error: MinimixError, what: str) -> None:
     cause: BaseException | None = error
     while cause is not None:
         # An error that was made of a failed allocation: the limit held, the reader did not.
-        if isinstance(cause, MemoryError) or "out of memory" in str(cause):
+        said = str(cause).lower()
+        failed = ("out of memory", "allocation failed", "can't allocate", "unable to allocate")
+        if isinstance(cause, MemoryError) or any(words in said for words in failed):
             raise BrokenRuleError(f"{what}: out of memory: {text!r:.500}") from error
         cause = cause.__cause__ or cause.__context__
 
@@ -106,11 +108,11 @@ def examine(
     Raises:
         BrokenRuleError: the rule does not hold.
     """
-    container = _attempt(lambda: readers.detect(path), "detect", guard)
-    _attempt(lambda: readers.refused_globals(path), "refused_globals", guard)
-    checkpoint = _attempt(lambda: readers.read(path), "read", guard)
+    container = attempt(lambda: readers.detect(path), "detect", guard)
+    attempt(lambda: readers.refused_globals(path), "refused_globals", guard)
+    checkpoint = attempt(lambda: readers.read(path), "read", guard)
     if deep:
-        _attempt(lambda: inspect.inspect(path), "inspect", guard)
+        attempt(lambda: inspect.inspect(path), "inspect", guard)
     if isinstance(checkpoint, MinimixError):
         return Outcome("refused", str(checkpoint))
     if container != checkpoint.container:
@@ -123,7 +125,7 @@ def examine(
         raise BrokenRuleError("size and SHA-256 are not those of the file")
     _check_arrays(checkpoint)
     if deep:
-        converted = _attempt(lambda: read_model(path), "read_model", guard)
+        converted = attempt(lambda: read_model(path), "read_model", guard)
         if not isinstance(converted, Conversion | MinimixError):
             raise BrokenRuleError(f"read_model gave {type(converted).__name__}")
     if checkpoint.container not in oracles:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tests.fuzz.declared import Oracle
 from tests.fuzz.mutations import Files, Seed
+from tests.fuzz.rule import Outcome, examine
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -45,12 +46,14 @@ class Row:
         seeds: makes the valid checkpoints.
         oracle: what such files declare.
         target: of several files, the one that is read.
+        examine: holds the reader to its promise, as ``tests.fuzz.rule.examine`` does.
     """
 
     container: str
     seeds: Callable[[], list[Seed]]
     oracle: Oracle
     target: str = FILE_NAME
+    examine: Callable[..., Outcome] = examine
 
     def store(self, folder: Path, files: Files) -> Path:
         """Write the files, new ones each time: the old may still be mapped; return what to read."""

@@ -6,11 +6,13 @@ from functools import cache
 from random import Random
 
 from tests.fuzz import (
+    model_rule,
     oracle_graphs,
     oracle_protobuf,
     oracle_tensorflow,
     oracle_torch,
     seeds_graphs,
+    seeds_hdf5,
     seeds_tensorflow,
     seeds_torch,
 )
@@ -28,6 +30,7 @@ ROWS: tuple[Row, ...] = (
     Row("tensorflow-tar-gz", seeds_tensorflow.packed_archive, oracle_tensorflow.archive),
     Row("tensorflow-tar", seeds_tensorflow.plain_archive, oracle_tensorflow.archive),
     Row("mindspore", seeds_graphs.mindspore, oracle_protobuf.mindspore),
+    Row("hdf5", seeds_hdf5.model_files, seeds_hdf5.undecided, examine=model_rule.examine),
 )
 """Every reader; one joins by a row."""
 

@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.fuzz.declared import Files
-from tests.fuzz.rule import BrokenRuleError, examine
+from tests.fuzz.rule import BrokenRuleError
 from tests.fuzz.samples import Row
 from tests.fuzz.seeds import ORACLES, make_input, seeds_of
 
@@ -113,7 +113,7 @@ def examine_bounded(row: Row, files: Files, folder: Path, bounds: Bounds, *, dee
     path = row.store(folder, files)
     try:
         with bounds.for_file(sum(map(len, files.values()))):
-            return examine(path, files, ORACLES, deep=deep, guard=bounds)
+            return row.examine(path, files, ORACLES, deep=deep, guard=bounds)
     except TooSlowError as error:
         raise BrokenRuleError(f"not done after {SECONDS_PER_FILE} s") from error
 
@@ -132,8 +132,9 @@ def work(row: Row, seed: int, indices: range, current: Any, pipe: Connection) ->
             deep = base.is_model or index % ONE_IN == 0
             try:
                 outcome = examine_bounded(row, files, Path(name), bounds, deep=deep)
-                if index < len(seeds_of(row.container)) and outcome.kind != "accepted":
-                    problems.append(f"a valid file is {outcome.kind}: {outcome.detail}")
+                expected = "accepted" if base.is_valid else "refused"
+                if index < len(seeds_of(row.container)) and outcome.kind != expected:
+                    problems.append(f"to be {expected}: {outcome.kind}: {outcome.detail}")
             except BrokenRuleError as error:
                 problems.append("".join(traceback.format_exception(error)))
             else:
