@@ -78,10 +78,10 @@ def test_files_are_chunks_of_the_size_that_was_asked_for(folder):
 
 def test_what_cannot_be_found_is_a_picture_that_fails(folder):
     Path("a.png").write_bytes(PICTURES[0])
-    found = results(chunks_of("a.png", "none*.png", "gone.png", "shard.tar", "table.parquet"))
+    found = results(chunks_of("a.png", "none*.png", "gone.png", "shard.tar"))
     assert is_picture(found["a.png"], 0)
     assert found["none*.png"].startswith("no file matches this pattern")
-    assert all("no such file" in found[name] for name in ("gone.png", "shard.tar", "table.parquet"))
+    assert all("no such file" in found[name] for name in ("gone.png", "shard.tar"))
 
 
 def test_a_list_names_pictures_and_shards(folder):
@@ -301,6 +301,9 @@ class TestTables:
     def test_an_id_column_names_the_rows(self, write):
         write("t.parquet", {"image": PICTURES[:4], "id": [10, 11, 12, 13]})
         assert names(chunks_of("t.parquet", identity="id")) == ["10", "11", "12", "13"]
+
+    def test_a_table_that_is_not_there_is_a_failure(self, write):
+        assert "no such file" in results(chunks_of("gone.parquet"))["gone.parquet"]
 
     def test_no_parquet_is_a_failure(self, folder, write):
         Path("t.parquet").write_bytes(b"PAR1 and nonsense PAR1")
