@@ -62,6 +62,12 @@ def decode_ahead(
         decoders.close()
 
 
+def decode(model: Model, items: Iterable[tuple[K, Input]], *, exif: Exif) -> Generator[Prepared[K]]:
+    """As ``decode_ahead``, by the caller's own thread: for processes that have one core each."""
+    for key, item in items:
+        yield key, _prepare(model, exif, item)
+
+
 def decoded_batches(
     model: Model,
     items: Iterable[tuple[K, Input]],

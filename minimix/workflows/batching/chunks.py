@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from minimix.errors import InputError
 from minimix.inputs import Input, named_input
-from minimix.workflows.batching.stores import check_online, is_stored, read_stored
+from minimix.workflows.batching.stores import check_online, is_elsewhere, is_stored, read_stored
 
 
 class Chunk(ABC):
@@ -20,6 +20,11 @@ class Chunk(ABC):
     @abstractmethod
     def __len__(self) -> int:
         """Number of pictures."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether to open a picture is to wait for another machine."""
+        return False
 
     @abstractmethod
     def names(self) -> Sequence[str]:
@@ -47,6 +52,11 @@ class FileChunk(Chunk):
     def __len__(self) -> int:
         """Number of pictures."""
         return len(self.files)
+
+    @property
+    def waits(self) -> bool:
+        """See ``Chunk``."""
+        return any(map(is_elsewhere, self.files))
 
     def names(self) -> Sequence[str]:
         """Paths and URLs as they were found."""

@@ -46,13 +46,22 @@ def ending_of(name: str) -> str:
     return Path(urlsplit(name).path if scheme_of(name) else name).suffix.lower()
 
 
+def is_elsewhere(name: str) -> bool:
+    """Whether another machine has to be asked for it.
+
+    >>> is_elsewhere("s3://bucket/a.jpg"), is_elsewhere("file:///a.jpg"), is_elsewhere("a.jpg")
+    (True, False, False)
+    """
+    return scheme_of(name) not in _LOCAL | {""}
+
+
 def check_online(name: str, *, offline: bool) -> None:
     """Check that a name may be reached.
 
     Raises:
         InputError: it is elsewhere, and the network is forbidden.
     """
-    if offline and scheme_of(name) not in _LOCAL | {""}:
+    if offline and is_elsewhere(name):
         raise InputError(f"the network is forbidden (--offline or {OFFLINE_VARIABLE})")
 
 

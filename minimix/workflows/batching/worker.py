@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,17 @@ import minimix
 from minimix.arrays import Array
 from minimix.errors import UsageError
 from minimix.images import Exif
+from minimix.inputs import Input
 from minimix.labels import top_k
 from minimix.model import Model
 from minimix.ops import softmax
 from minimix.workflows.batching.chunks import Chunk
-from minimix.workflows.decoding import decode_ahead
+from minimix.workflows.decoding import Prepared, decode, decode_ahead
 from minimix.workflows.resuming.rows import Rows, RowType
 from minimix.workflows.resuming.tasks import computed
+
+DOWNLOADS = 8
+"""Pictures that a worker fetches from other machines at the same time."""
 
 _models: dict[str, Model] = {}
 """What ``install`` left here, by the key of the work."""
@@ -99,8 +104,7 @@ def classify_chunk(key: str, chunk: Chunk, start: int, stop: int, options: Optio
 def rows_of(model: Model, chunk: Chunk, span: range, options: Options) -> Rows:
     """What a model says of some of a chunk's pictures; those that fail have a reason instead."""
     items = ((item, item) for item in chunk.inputs(span))
-    ahead = 2 * options.batch_size
-    with closing(decode_ahead(model, items, exif=options.exif, ahead=ahead, threads=1)) as decoded:
+    with closing(_decoded(model, items, chunk, options)) as decoded:
         return computed(
             decoded,
             len(span),
@@ -108,6 +112,15 @@ def rows_of(model: Model, chunk: Chunk, span: range, options: Options) -> Rows:
             options.kind,
             options.batch_size,
         )
+
+
+def _decoded(
+    model: Model, items: Iterable[tuple[Input, Input]], chunk: Chunk, options: Options
+) -> Generator[Prepared[Input]]:
+    if not chunk.waits:
+        return decode(model, items, exif=options.exif)
+    ahead = 2 * options.batch_size
+    return decode_ahead(model, items, exif=options.exif, ahead=ahead, threads=DOWNLOADS)
 
 
 def _best(logits: Array, options: Options) -> NDArray[Any]:
