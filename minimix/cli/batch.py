@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from minimix.cli import output
 from minimix.cli.loading import load_model
-from minimix.cli.parser import CommandParser, add_model, add_quiet, positive_int
+from minimix.cli.parser import CommandParser, add_exif, add_model, add_quiet, positive_int
 from minimix.cli.progress import note_compilation, rich_bar
 from minimix.cli.resuming import add_resuming, kept_when_interrupted
 from minimix.errors import InputError, UsageError
@@ -70,12 +70,7 @@ def add_command(parser: CommandParser) -> None:
     command.add_argument(
         "--top", type=positive_int, default=5, metavar="N", help="how many classes (default: 5)"
     )
-    command.add_argument(
-        "--exif",
-        choices=("apply", "ignore"),
-        default="apply",
-        help="turn a picture as its EXIF orientation says, or not (default: apply)",
-    )
+    add_exif(command)
     command.add_argument(
         "--image-column", metavar="NAME", help="column of tables that holds the pictures"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minimix.cli import output
 from minimix.cli.loading import load_model
-from minimix.cli.parser import CommandParser, add_format, add_model, positive_int
+from minimix.cli.parser import CommandParser, add_engine, add_format, add_model, positive_int
 
 if TYPE_CHECKING:
     from minimix.model import Model
@@ -38,12 +38,7 @@ def add_command(parser: CommandParser) -> None:
         group="MEASURE",
     )
     add_model(command)
-    command.add_argument(
-        "--engine",
-        choices=("auto", "compiled", "reference"),
-        default="auto",
-        help="what computes; auto is compiled where Numba is installed",
-    )
+    add_engine(command)
     command.add_argument(
         "--threads",
         type=number_list,

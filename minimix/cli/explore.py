@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from minimix.cli import output
 from minimix.cli.loading import load_model
 from minimix.cli.machine import cpu_name
-from minimix.cli.parser import CommandParser, add_model, add_quiet, add_threads
+from minimix.cli.parser import (
+    CommandParser,
+    add_engine,
+    add_exif,
+    add_model,
+    add_quiet,
+    add_threads,
+)
 from minimix.cli.progress import note_compilation, progress
 from minimix.errors import UsageError
 from minimix.files import check_apart, check_free, replacing
@@ -58,18 +65,8 @@ def add_command(parser: CommandParser) -> None:
         "--save-trace", type=Path, metavar="TRACE.npz", help="keep what the page is made from"
     )
     add_model(command)
-    command.add_argument(
-        "--engine",
-        choices=("auto", "compiled", "reference"),
-        default="auto",
-        help="what computes; auto is compiled where Numba is installed",
-    )
-    command.add_argument(
-        "--exif",
-        choices=("apply", "ignore"),
-        default="apply",
-        help="turn a picture as its EXIF orientation says, or not (default: apply)",
-    )
+    add_engine(command)
+    add_exif(command)
     add_threads(command)
     add_quiet(command)
     command.set_defaults(run=run)

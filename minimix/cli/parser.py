@@ -178,6 +178,26 @@ def add_model(parser: CommandParser, what: str = "NAME|PATH") -> None:
     )
 
 
+def add_engine(parser: CommandParser) -> None:
+    """Add --engine."""
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "compiled", "reference"),
+        default="auto",
+        help="what computes; auto is compiled where Numba is installed",
+    )
+
+
+def add_exif(parser: CommandParser, default: str = "apply", why: str = "") -> None:
+    """Add --exif."""
+    parser.add_argument(
+        "--exif",
+        choices=("apply", "ignore"),
+        default=default,
+        help=f"turn a picture as its EXIF orientation says, or not (default: {default}{why})",
+    )
+
+
 def add_threads(parser: CommandParser) -> None:
     """Add --threads."""
     parser.add_argument(

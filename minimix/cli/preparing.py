@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minimix.cli.parser import CommandParser, positive_int
+from minimix.cli.parser import CommandParser, add_engine, add_exif, positive_int
 
 if TYPE_CHECKING:
     from minimix.images import Exif
@@ -13,18 +13,8 @@ if TYPE_CHECKING:
 
 def add_preparing(parser: CommandParser, exif: Exif, why: str = "") -> None:
     """Add --engine, --exif with its default (and the reason for it), --batch and -v."""
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "compiled", "reference"),
-        default="auto",
-        help="what computes; auto is compiled where Numba is installed",
-    )
-    parser.add_argument(
-        "--exif",
-        choices=("apply", "ignore"),
-        default=exif,
-        help=f"turn a picture as its EXIF orientation says, or not (default: {exif}{why})",
-    )
+    add_engine(parser)
+    add_exif(parser, exif, why)
     parser.add_argument(
         "--batch",
         type=positive_int,

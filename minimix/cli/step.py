@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from minimix.cli import output
 from minimix.cli.loading import load_model
-from minimix.cli.parser import CommandParser, add_color, add_model, add_quiet, add_threads
+from minimix.cli.parser import (
+    CommandParser,
+    add_color,
+    add_engine,
+    add_exif,
+    add_model,
+    add_quiet,
+    add_threads,
+)
 from minimix.cli.progress import note_compilation
 from minimix.errors import UsageError
 from minimix.inputs import find_inputs
@@ -50,18 +58,8 @@ def add_command(parser: CommandParser) -> None:
         "--print", action="store_true", help="print the steps, as when output is no terminal"
     )
     add_model(command)
-    command.add_argument(
-        "--engine",
-        choices=("auto", "compiled", "reference"),
-        default="auto",
-        help="what computes; auto is compiled where Numba is installed",
-    )
-    command.add_argument(
-        "--exif",
-        choices=("apply", "ignore"),
-        default="apply",
-        help="turn a picture as its EXIF orientation says, or not (default: apply)",
-    )
+    add_engine(command)
+    add_exif(command)
     add_color(command)
     add_threads(command)
     add_quiet(command)
