@@ -14,8 +14,11 @@ from minimix.cli import output
 from minimix.cli.parser import CommandParser, build_parser, parse
 from minimix.errors import MinimixError
 
-BUG, INTERRUPTED, TERMINATED = 1, 130, 143
+BUG, NO_MEMORY, INTERRUPTED, TERMINATED = 1, 1, 130, 143
 """Exit codes beside those of ``minimix.errors``; 0 is all done, 2 is argparse's for usage."""
+
+_NO_THREAD = "can't start new thread"
+"""Python's words where the system has no room for another stack: a RuntimeError of no own kind."""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -56,7 +59,13 @@ def _run(build: Callable[[], CommandParser], argv: Sequence[str]) -> int:
         return left.code if isinstance(left.code, int) else 0
     except (BrokenPipeError, MinimixError):
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, MemoryError) or _NO_THREAD in str(error):
+            output.error(
+                f"the system gives this process no more memory: {error or 'none at all'}. "
+                "--threads 1 and --batch 1 need the least; ulimit -a shows the limits"
+            )
+            return NO_MEMORY
         import traceback  # costs more than the rest of this file, and is seldom needed
 
         traceback.print_exc()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
@@ -41,24 +42,31 @@ def host_plan(graph: Graph, height: int, width: int, *, threads: int | None = No
 
     Raises:
         GraphError: the compiled engine cannot run the graph at that size.
-        UsageError: Numba is not installed, or the number of threads is impossible.
+        UsageError: Numba is not installed or cannot be loaded, or the number of threads is
+            impossible.
     """
     _need_numba()
-    from minimix.engine.compiled import host_machine
-    from minimix.engine.planner import plan
+    with _loading_the_compiler():
+        from minimix.engine.compiled import host_machine
+        from minimix.engine.planner import plan
 
-    return plan(graph, height, width, host_machine(thread_count(threads)))
+        machine = host_machine(thread_count(threads))
+    return plan(graph, height, width, machine)
 
 
 def watch_compilation(watcher: Callable[[int], object] | None) -> None:
     """Have a function told how many kernels are still to be compiled, while some are.
 
     Without Numba there is nothing to watch.
+
+    Raises:
+        UsageError: Numba is installed and cannot be loaded.
     """
     if has_numba():
-        from minimix.engine.kernels.library import host_library, scheduler_library
+        with _loading_the_compiler():
+            from minimix.engine.kernels.library import host_library, scheduler_library
 
-        host_library().on_compile = scheduler_library().on_compile = watcher
+            host_library().on_compile = scheduler_library().on_compile = watcher
 
 
 def has_numba() -> bool:
@@ -81,6 +89,23 @@ def _need_numba() -> None:
         )
 
 
+@contextmanager
+def _loading_the_compiler() -> Iterator[None]:
+    """Turn what the system, or Numba, says of what it cannot load into an error.
+
+    Raises:
+        UsageError: LLVM needs more memory than there is, or is not for this system; Numba is not
+            for this NumPy, or a part of it is missing.
+    """
+    try:
+        yield
+    except (ImportError, OSError) as error:
+        raise UsageError(
+            f"engine 'compiled' cannot load Numba's compiler: {str(error).rstrip('.')}. Give the "
+            "process more memory, install numba and llvmlite anew, or use the reference engine"
+        ) from error
+
+
 def make_engine(
     name: EngineName, graph: Graph, params: Params, *, threads: int | None = None
 ) -> Engine:
@@ -101,9 +126,10 @@ def make_engine(
         _note_that_numba_is_missing()
     elif name != "reference":
         _need_numba()
-        from minimix.engine.compiled import CompiledEngine
+        with _loading_the_compiler():
+            from minimix.engine.compiled import CompiledEngine
 
-        return CompiledEngine(graph, params, threads=threads)
+            return CompiledEngine(graph, params, threads=threads)
     from minimix.engine.reference import ReferenceEngine
 
     return ReferenceEngine(graph, params)
