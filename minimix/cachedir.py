@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -62,8 +64,22 @@ def make_folder(folder: Path) -> list[Path]:
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            if _is_in_the_way(path):
+                raise
+            # Somebody made it before us and removed it since, or has even made it anew.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
     return missing
+
+
+def _is_in_the_way(path: Path) -> bool:
+    """Whether there is something that is no folder.  One look: folders come and go meanwhile."""
+    try:
+        return not stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def remove_empty(folders: Iterable[Path]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import re
+import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minimix.errors import OutputError, UsageError
+from minimix.unfinished import clear_abandoned, hold
 
 
 def check_free(path: Path, *, force: bool = False) -> None:
@@ -43,26 +46,56 @@ def check_apart(result: Path, *others: Path | None) -> None:
 def replacing(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Yield a temporary name in the same folder; rename it on success, remove it on failure.
 
+    What killed processes left of the same file is removed too, except on Windows.
+
     Raises:
         UsageError: see ``check_free``.
         OutputError: the folder cannot be written, or the disk is full.
     """
     check_free(path, force=force)
-    temporary = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        with _temporary(path) as temporary:
+            yield temporary
+            temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error}") from error
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A new file beside ``path``, locked as long as it is in use; removed if it is still there."""
+    _clear(path)
+    temporary, handle = _create(path)
+    try:
         yield temporary
-        # mkstemp makes the file private; a result is as readable as any file its owner writes.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except BaseException as error:
-        if temporary is not None:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
-        if isinstance(error, OSError):
-            raise OutputError(f"{path}: cannot be written: {error}") from error
-        raise
+    finally:
+        with suppress(FileNotFoundError):  # it has been renamed
+            temporary.unlink()
+        if handle is not None:
+            os.close(handle)
+
+
+def _create(path: Path) -> tuple[Path, int | None]:
+    """Make a temporary file; its name, and the handle that holds its lock."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        # As readable as any file its owner writes, which tempfile's are not.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        if sys.platform == "win32":  # renames no open file
+            os.close(handle)
+            return temporary, None
+        if hold(handle, str(temporary)):
+            return temporary, handle
+        os.close(handle)
+
+
+def _clear(path: Path) -> None:
+    """Remove temporary files of ``path`` that killed processes left."""
+    names = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.part")
+    if sys.platform != "win32":
+        with suppress(OSError):  # a folder may be written to and not read
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                clear_abandoned(folder, names)
+            finally:
+                os.close(folder)

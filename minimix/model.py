@@ -101,8 +101,19 @@ class Model:
     def __call__(self, x: Array) -> Array:
         """(N, H, W, 3) float -> (N, classes) logits.  Any size from 32 px up.
 
+        A picture that holds a NaN has logits that are all NaN, on either engine; infinities, and
+        numbers so large that sums overflow, make some or all of them NaN or infinite.  No warning
+        is given, the pictures beside it in the batch keep their logits to the bit, and
+        ``predictions`` refuses what is no number.  Denormal numbers are as good as zero.
+
         Raises:
             GraphError: the array has another shape.
+
+        >>> net = load("mixnet-pocket", engine="reference")
+        >>> x = np.zeros((2, 32, 32, 3), np.float32)
+        >>> x[0, 16, 16, 0] = np.nan
+        >>> np.isnan(net(x)).all(axis=1)
+        array([ True, False])
         """
         return self.run(x)
 

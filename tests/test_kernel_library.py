@@ -12,7 +12,7 @@ import pytest
 from minimix.engine.kernels import jit
 from minimix.engine.kernels.cache import CodeCache
 from minimix.engine.kernels.library import SchedulerLibrary
-from tests.filling_kernels import library, numbers
+from tests.filling_kernels import Fill, library, numbers, stored_by
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,6 +64,29 @@ def test_a_file_under_another_functions_name_is_not_loaded(tmp_path):
     lib, told = library(tmp_path)
     assert numbers(lib, 1, 2) == [1, 2]
     assert told == [1, 0]
+
+
+def test_code_that_nothing_uses_is_let_go_and_found_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("minimix.engine.kernels.library.UNUSED_KEPT", 2)
+    lib, told = library(tmp_path)
+    for number in range(1, 8):
+        assert numbers(lib, number) == [number]
+        assert len(lib._loaded) <= 3  # one is in use while the next is looked for
+    compiled = len(told)
+    assert numbers(lib, 1) == [1] and len(told) == compiled
+
+
+def test_code_stays_for_as_long_as_somebody_has_its_address(tmp_path, monkeypatch):
+    monkeypatch.setattr("minimix.engine.kernels.library.UNUSED_KEPT", 0)
+    lib, told = library(tmp_path)
+    used = lib.addresses({Fill(1).name: Fill(1), Fill(2).name: Fill(2)})
+    for number in range(3, 8):
+        assert numbers(lib, number, 1) == [number, 1]
+    assert [stored_by(address) for address in used.values()] == [1, 2]
+    assert told.count(2) == 1
+    del used
+    assert numbers(lib, 3) == [3]
+    assert list(lib._loaded) == [Fill(3).name]
 
 
 def test_the_scheduler_is_found_again_function_by_function(tmp_path):

@@ -6,7 +6,6 @@ import fcntl
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,10 +137,14 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Permission bits do not keep root out, so the refusal is made up.
-    def refuse(**options: Any) -> tuple[int, str]:
-        raise PermissionError(13, "Permission denied")
+    real = os.open
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    def refuse(path: Any, flags: int, *more: Any, **options: Any) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(OutputError, match=r"model\.h5: cannot be written: .*Permission denied"):
         weights.save(tmp_path / "model.h5", tiny_file())
 

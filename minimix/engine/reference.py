@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minimix.engine import Observe
 from minimix.graph import Graph
 from minimix.ops import Array, run_operator
@@ -47,7 +49,9 @@ class ReferenceEngine:
         for node in self.graph:
             if node.inputs:
                 inputs = [alive[source] for source in node.inputs]
-                alive[node.name] = run_operator(node.operator, self.params[node.name], *inputs)
+                # What is no number stays visible in the result: that is the report of it.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    alive[node.name] = run_operator(node.operator, self.params[node.name], *inputs)
             else:
                 alive[node.name] = x
             if observe is not None:

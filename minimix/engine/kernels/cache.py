@@ -25,6 +25,7 @@ import hashlib
 import logging
 import os
 import platform
+import re
 import secrets
 import stat
 import sys
@@ -35,11 +36,15 @@ from functools import cache
 from pathlib import Path
 
 from minimix.cachedir import cache_folder
+from minimix.unfinished import clear_abandoned, hold
 
 MAGIC = b"minimix machine code 1\n"
 _HASH_BYTES = 32
 _NAME_SHOWN = 80
 """Characters of a function's name in its file's name; the key makes it unique."""
+
+_TEMPORARY = re.compile(r"\..+\.code\.[0-9a-f]{16}\.part")
+"""Names under which files are written."""
 
 _IS_POSIX = os.name == "posix"
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -121,6 +126,7 @@ class CodeCache:
         self.folder = folder
         self._lock = threading.Lock()
         self._is_closed = False
+        self._is_cleared = False
 
     def load(self, key: bytes, names: Iterable[str]) -> dict[str, bytes]:
         """Return the object code of those functions that are there and whole."""
@@ -144,6 +150,9 @@ class CodeCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
             with _opened(path) as folder:
+                if not self._is_cleared and folder is not None:
+                    clear_abandoned(folder, _TEMPORARY)
+                    self._is_cleared = True
                 _write(folder, path / _file_name(key, name), pack(key, name, code))
 
     def close(self, reason: object) -> None:
@@ -202,19 +211,32 @@ def _read(folder: int | None, path: Path) -> bytes:
 
 def _write(folder: int | None, path: Path, data: bytes) -> None:
     """Write to a name of our own, then rename: readers see all of a file or none of it."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    handle = _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder)
+    handle, temporary = _create(folder, path)
     source, target = _place(folder, temporary), _place(folder, path)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, no path
             file.write(data)
-        os.replace(source, target, src_dir_fd=folder, dst_dir_fd=folder)  # noqa: PTH105
+            if _IS_POSIX:  # locked as long as it is open
+                file.flush()
+                os.replace(source, target, src_dir_fd=folder, dst_dir_fd=folder)  # noqa: PTH105
+        if not _IS_POSIX:  # Windows renames no open file
+            os.replace(source, target)  # noqa: PTH105
     except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(source, dir_fd=folder)  # noqa: PTH108
         # Windows replaces no file that another process is just reading: then it is there already.
         if _IS_POSIX or not isinstance(error, PermissionError) or not path.exists():
             raise
+
+
+def _create(folder: int | None, path: Path) -> tuple[int, Path]:
+    """Open a new file for writing, locked where there are locks; its handle and its name."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+        handle = _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder)
+        if hold(handle, temporary.name, folder):
+            return handle, temporary
+        os.close(handle)
 
 
 def _file_name(key: bytes, name: str) -> str:

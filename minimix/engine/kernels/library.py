@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property, partial
 
@@ -17,6 +18,22 @@ OnCompile = Callable[[int], object]
 
 _Compile = Callable[[list[str]], Iterator[tuple[str, bytes]]]
 """Names -> names and object code, one after the other as they are done."""
+
+
+UNUSED_KEPT = 32
+"""Pieces of code that stay loaded though nothing uses them: who wants them again need not wait.
+
+Each holds what one plan needed beyond the others, most often the rows of another width: some 50 to
+200 KB.
+"""
+
+
+class Addresses(dict[str, int]):
+    """Where functions begin, by name.  They stay in memory for as long as this object does."""
+
+    def __init__(self, code: Mapping[str, jit.Library]) -> None:
+        super().__init__({name: library.address(name) for name, library in code.items()})
+        self.code = frozenset(code.values())
 
 
 class CodeLibrary:
@@ -34,8 +51,8 @@ class CodeLibrary:
         self.on_disk = shared_cache() if on_disk is None else on_disk
         self.on_compile: OnCompile | None = None
         self._settings = tuple(settings)
-        self._loaded: list[jit.Library] = []
-        self._addresses: dict[str, int] = {}
+        self._loaded: dict[str, jit.Library] = {}
+        self._given: list[weakref.ref[Addresses]] = []
         self._lock = threading.Lock()
 
     @cached_property
@@ -47,15 +64,30 @@ class CodeLibrary:
             self.on_disk.close(error)
             return b""
 
-    def _find(self, names: Iterable[str], compile_: _Compile) -> dict[str, int]:
+    def _find(self, names: Iterable[str], compile_: _Compile) -> Addresses:
         """Where the functions begin."""
         with self._lock:
-            missing = [name for name in names if name not in self._addresses]
+            missing = [name for name in names if name not in self._loaded]
             if missing:
                 library = jit.Library(self._objects(missing, compile_).values())
-                self._loaded.append(library)
-                self._addresses |= {name: library.address(name) for name in missing}
-            return {name: self._addresses[name] for name in names}
+                self._loaded |= dict.fromkeys(missing, library)
+            found = Addresses({name: self._loaded[name] for name in names})
+            self._given.append(weakref.ref(found))
+            self._forget()
+            return found
+
+    def _forget(self) -> None:
+        """Let go of the oldest code that nothing uses.
+
+        Only here, where the caller holds the locks that a fork waits for: LLVM has locks of its
+        own, which nobody may hold while a process forks.
+        """
+        self._given = [given for given in self._given if given() is not None]
+        used = {code for given in self._given if (alive := given()) for code in alive.code}
+        unused = [code for code in dict.fromkeys(self._loaded.values()) if code not in used]
+        gone = set(unused[: max(0, len(unused) - UNUSED_KEPT)])
+        if gone:
+            self._loaded = {n: code for n, code in self._loaded.items() if code not in gone}
 
     def _objects(self, names: list[str], compile_: _Compile) -> dict[str, bytes]:
         """Object code from disk, or compiled and kept there."""
@@ -95,7 +127,7 @@ class KernelLibrary(CodeLibrary):
         super().__init__((width, registers, wide_x86), on_disk)
         self.width, self.registers, self.wide_x86 = width, registers, wide_x86
 
-    def addresses(self, kernels: Mapping[str, Emitter]) -> dict[str, int]:
+    def addresses(self, kernels: Mapping[str, Emitter]) -> Addresses:
         """Where the kernels begin, loading or compiling those that are not there yet."""
         return self._find(kernels, partial(self._compile, kernels))
 
@@ -111,10 +143,12 @@ class SchedulerLibrary(CodeLibrary):
 
     def __init__(self, on_disk: CodeCache | None = None) -> None:
         super().__init__((), on_disk)
+        self._kept: list[Addresses] = []
 
     def addresses(self) -> tuple[int, int, int]:
-        """Where ``run_alone``, ``run_together`` and ``work`` begin."""
+        """Where ``run_alone``, ``run_together`` and ``work`` begin, until the process ends."""
         found = self._find(("run_alone", "run_together", "work"), self._compile)
+        self._kept.append(found)
         return found["run_alone"], found["run_together"], found["work"]
 
     def _compile(self, names: list[str]) -> Iterator[tuple[str, bytes]]:

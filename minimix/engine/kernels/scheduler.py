@@ -5,6 +5,9 @@ and a phase is over when all of its items are done, whoever did them.  A worker 
 for a while goes to sleep on a lock of Python's own (``PyThread_acquire_lock``, which needs no GIL
 and exists wherever Python does); putting up a job wakes the sleepers.
 
+While they compute, threads take denormal numbers for zero; a thread of the caller's gets its own
+setting back.
+
 Counters, a cache line each: [epoch << 32 | items claimed, items done].
 
 Only a process that must compile imports this module, and with it Numba.  What Numba makes of the
@@ -25,8 +28,10 @@ from minimix.engine.kernels.atomics import (
     add_word,
     call_function,
     call_kernel,
+    flush_denormals,
     load_word,
     pause,
+    restore_state,
     store_word,
     swap_if,
 )
@@ -84,8 +89,10 @@ def run_alone(job: int) -> None:
     """Do a job without anyone's help."""
     table = load_word(load_word(job + at.TABLES))
     phases, count = load_word(job + at.PHASES), load_word(job + at.PHASE_COUNT)
+    state = flush_denormals()
     for item in range(load_word(phases + (count - 1) * at.RANGE + 8)):
         run_item(job, table, item)
+    restore_state(state)
 
 
 @cfunc(types.void(types.int64, types.int64, types.int64), nopython=True)
@@ -103,7 +110,9 @@ def run_together(job: int, board: int, workers: int) -> None:
         worker = board + at.WORKERS + n * at.LINE
         if swap_if(worker + at.ASLEEP, 1, 0):
             call_function(load_word(board + at.RELEASE), load_word(worker + at.LOCK), 0)
+    state = flush_denormals()
     run_phases(job, load_word(load_word(job + at.TABLES)), epoch, board)
+    restore_state(state)
     # Nobody may join any more; who has joined must have left before the job's memory is free.
     notice = load_word(board + at.NOTICE)
     while not swap_if(board + at.NOTICE, notice, epoch << 8):
@@ -123,6 +132,7 @@ def work(board: int, number: int) -> None:
     """A worker's life: join jobs as they are put up, sleep in between, until the process ends."""
     worker = board + at.WORKERS + number * at.LINE
     last, looks = 0, 0
+    flush_denormals()  # the thread is ours: nothing to restore
     while True:
         notice = load_word(board + at.NOTICE)
         place, epoch = notice & 255, notice >> 8
