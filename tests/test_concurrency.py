@@ -15,6 +15,7 @@ from minimix.engine import has_numba
 from minimix.errors import OutputError
 from minimix.files import replacing
 from minimix.hub.locks import alone_in
+from minimix.workflows.resuming.parts import open_parts, parts_folder
 from tests.load.concurrency import run
 from tests.model_files import listing
 
@@ -27,23 +28,44 @@ def test_threads_and_processes_from_an_empty_cache_give_the_bits_of_one_alone():
     assert all(report.done[kind] > 0 for kind in kinds), report.done
 
 
-@pytest.mark.parametrize("parent", [False, True])
+@pytest.mark.parametrize("name", ["downloads", "downloads/model"])
+@pytest.mark.parametrize("time", [0, 1, 2])  # the second by filelock, where the first was ours
 def test_a_folder_that_somebody_makes_and_removes_at_once_is_made_anew(
-    tmp_path, monkeypatch, parent
+    tmp_path, monkeypatch, name, time
 ):
-    mkdir, tries = Path.mkdir, []
+    mkdir, made = Path.mkdir, []
     folder = tmp_path / "downloads" / "model"
 
     def raced(path, *arguments, **options):
-        if path == (folder.parent if parent else folder) and not tries:
-            tries.append(path)
-            raise FileExistsError(errno.EEXIST, "File exists", str(path))  # and gone again
+        if path == tmp_path / name:
+            made.append(path)
+            if len(made) == time + 1:  # and gone again
+                raise FileExistsError(errno.EEXIST, "File exists", str(path))
         mkdir(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "mkdir", raced)
     with alone_in(folder / "lock", on_wait=lambda: None):
-        assert tries and folder.is_dir()
+        assert made and folder.is_dir()
     assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_a_folder_of_kept_work_that_is_removed_as_it_is_made_is_made_anew(
+    tmp_path, monkeypatch, time
+):
+    mkdir, made = Path.mkdir, []
+    folder = parts_folder(tmp_path / "out.txt")
+
+    def raced(path, *arguments, **options):
+        made.append(path)
+        if len(made) == time + 1:
+            raise FileExistsError(errno.EEXIST, "File exists", str(path))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", raced)
+    with open_parts(folder, {"command": "test"}, ["[]"], 1) as parts:
+        parts.write(0, b"part")
+    assert len(made) > time and "part-000000" in listing(folder)
 
 
 def test_a_file_in_place_of_a_folder_is_an_error(tmp_path):

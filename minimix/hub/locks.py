@@ -55,9 +55,15 @@ def _acquire(folder: Path, lock: FileLock, timeout_s: float) -> tuple[list[Path]
         for _ in range(_TRIES):
             with suppress(FileNotFoundError):
                 made += make_folder(folder)
-                try:
-                    lock.acquire(timeout=timeout_s, poll_interval=_POLL_S)
-                except Timeout:
-                    return made, False
-                return made, True
+                # filelock makes it too, and stumbles where somebody has and removed it at once.
+                with suppress(FileExistsError):
+                    return made, _is_acquired(lock, timeout_s)
         raise FileNotFoundError("it vanishes again and again")
+
+
+def _is_acquired(lock: FileLock, timeout_s: float) -> bool:
+    try:
+        lock.acquire(timeout=timeout_s, poll_interval=_POLL_S)
+    except Timeout:
+        return False
+    return True

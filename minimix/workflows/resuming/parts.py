@@ -70,7 +70,7 @@ def is_product(folder: Path, out: Path) -> bool:
     try:
         stored = json.loads((folder / RESULT).read_text("utf-8"))
         return isinstance(stored, dict) and stored.get("sha256") == _sha256_of(out)
-    except (OSError, ValueError):  # not there, not ours
+    except (OSError, ValueError, RecursionError):  # not there, not ours
         return False
 
 
@@ -151,7 +151,7 @@ class Parts:
             return None
         try:
             return (decode(index, content),)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
@@ -201,16 +201,10 @@ def _alone_in(folder: Path) -> Iterator[None]:
     lock_file = folder / LOCK
     lock = FileLock(lock_file)
     for _ in range(_TRIES):  # whoever finishes here removes the folder
-        folder.mkdir(exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-            break
-        except FileNotFoundError:
-            continue
-        except Timeout as error:
-            raise UsageError(
-                f"{folder}: another process works here. Wait for its end, or name another result"
-            ) from error
+        with suppress(FileExistsError):  # gone just when mkdir looked, ours or filelock's
+            folder.mkdir(exist_ok=True)
+            if _is_held(lock, folder):
+                break
     else:
         raise OutputError(f"{folder}: vanishes again and again. Name another result")
     try:
@@ -225,6 +219,23 @@ def _alone_in(folder: Path) -> Iterator[None]:
                 _clear(folder)
                 lock_file.unlink(missing_ok=True)
                 folder.rmdir()
+
+
+def _is_held(lock: FileLock, folder: Path) -> bool:
+    """Whether the folder was there to lock.
+
+    Raises:
+        UsageError: another process has locked it.
+    """
+    try:
+        lock.acquire(timeout=0)
+    except FileNotFoundError:
+        return False
+    except Timeout as error:
+        raise UsageError(
+            f"{folder}: another process works here. Wait for its end, or name another result"
+        ) from error
+    return True
 
 
 def _check_ours(folder: Path) -> None:
