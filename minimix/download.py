@@ -7,6 +7,7 @@ import time
 import requests
 
 from minimix.errors import InputError
+from minimix.limits import in_force
 from minimix.transport import NetworkErrors, RefusedError, answer_to, pieces, reason
 
 CONNECT_S, READ_S, TOTAL_S = 10.0, 30.0, 300.0
@@ -21,13 +22,14 @@ def download(url: str, *, max_bytes: int) -> bytes:
     Raises:
         InputError: the URL is refused, answers with anything but success, is too large or slow.
     """
-    deadline = time.monotonic() + TOTAL_S
+    allowed_s = in_force("MINIMIX_MAX_DOWNLOAD_S", TOTAL_S)
+    deadline = time.monotonic() + allowed_s
     try:
         with (
             requests.Session() as session,
             answer_to(session, url, {}, (CONNECT_S, READ_S)) as answer,
         ):
-            return _content(answer, max_bytes, deadline)
+            return _content(answer, max_bytes, deadline, allowed_s)
     except RefusedError as error:
         raise InputError(f"{url}: {error}") from error
     except (*NetworkErrors, ValueError) as error:
@@ -36,16 +38,20 @@ def download(url: str, *, max_bytes: int) -> bytes:
         ) from error
 
 
-def _content(answer: requests.Response, max_bytes: int, deadline: float) -> bytes:
+def _content(answer: requests.Response, max_bytes: int, deadline: float, allowed_s: float) -> bytes:
     if answer.status_code != 200:
         raise RefusedError(
             f"HTTP {answer.status_code} {answer.reason or ''}".rstrip() + ". Check the address"
         )
     parts, size_bytes = [], 0
     # Counted as they arrive: a Content-Length may be absent, false, or that of compressed bytes.
-    for part in pieces(answer, deadline, TOTAL_S, decode=True):
+    advice = "Fetch it by other means, or raise MINIMIX_MAX_DOWNLOAD_S"
+    for part in pieces(answer, deadline, allowed_s, decode=True, advice=advice):
         parts.append(part)
         size_bytes += len(part)
         if size_bytes > max_bytes:
-            raise RefusedError(f"more than {max_bytes:,} bytes. Fetch and shrink it first")
+            raise RefusedError(
+                f"more than {max_bytes:,} bytes. Fetch and shrink it first, or raise "
+                "MINIMIX_MAX_BYTES"
+            )
     return b"".join(parts)

@@ -46,3 +46,14 @@ class OutputError(MinimixError):
     """A result could not be written: the disk is full, the folder is read-only."""
 
     exit_code = 1
+
+
+def brief(found: object, most: int = 500) -> str:
+    r"""What a file says of itself -> a text that is short and does not speak to the terminal.
+
+    >>> brief("\x1b[2J" + "a" * 9, 10)
+    '\\x1b[2Jaaa ...'
+    """
+    text = str(found)
+    text = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return text if len(text) <= most else f"{text[:most]} ..."

@@ -14,8 +14,9 @@ What ``open_image`` decides, so that every picture has one meaning:
 - **EXIF orientation** is applied or ignored as asked; a block that cannot be parsed is an error
   only when it is to be applied.  TIFF files are always turned, by Pillow's decoder.
 - **Too large** is refused from the header, before decoding: over ``MAX_PIXELS`` (argument
-  ``max_pixels``, environment ``MINIMIX_MAX_PIXELS``), or with a side over ``MAX_SIDE``.  A picture
-  so thin that resizing it would pass the limit is refused by ``crop_and_resize``.
+  ``max_pixels``, environment ``MINIMIX_MAX_PIXELS``), or with a side over ``MAX_SIDE``
+  (``MINIMIX_MAX_SIDE``).  A picture so thin that resizing it would pass the limit is refused by
+  ``crop_and_resize``.
 - **Vector formats** (EPS, WMF) are refused: decoding them would start another program.
 - **Broken, truncated, empty, missing** files raise InputError with the name and what to do next;
   a truncated file is never filled up with grey.
@@ -37,7 +38,8 @@ import PIL
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from minimix.dialect import Pipeline
-from minimix.errors import InputError, UsageError
+from minimix.errors import InputError, UsageError, brief
+from minimix.limits import in_force, positive
 from minimix.resize import CropPlan, cut, opencv_cubic, plan_crop, tensorflow_bilinear
 from minimix.streams import name_of, open_stream
 
@@ -49,8 +51,6 @@ MAX_PIXELS = 89_478_485
 
 MAX_SIDE = 1 << 20
 """Pixels a side may have: Pillow's tables of weights grow with it, 32 bytes a pixel."""
-
-MAX_PIXELS_VARIABLE = "MINIMIX_MAX_PIXELS"
 
 _VECTOR_FORMATS = ("EPS", "WMF")
 _TURNS = {
@@ -185,12 +185,9 @@ def pixel_limit(max_pixels: int | None = None) -> int:
     Raises:
         UsageError: the limit is not a positive whole number.
     """
-    where, value = "max_pixels", str(max_pixels)
     if max_pixels is None:
-        where, value = MAX_PIXELS_VARIABLE, os.environ.get(MAX_PIXELS_VARIABLE) or str(MAX_PIXELS)
-    if not (value.isascii() and value.isdigit() and int(value) > 0):
-        raise UsageError(f"{where} is {value!r}; expected a positive whole number of pixels")
-    return int(value)
+        return in_force("MINIMIX_MAX_PIXELS", MAX_PIXELS)
+    return positive("max_pixels", str(max_pixels), int)
 
 
 @contextmanager
@@ -239,7 +236,7 @@ def _decode(image: Image.Image, name: str, exif: Exif, limit: int) -> Image.Imag
 
 
 def _broken(name: str, error: Exception) -> InputError:
-    reason = str(error) or type(error).__name__
+    reason = brief(error) or type(error).__name__
     cut_off = isinstance(error, EOFError) or any(
         sign in reason.lower() for sign in ("truncat", "unexpected end", "end of file")
     )
@@ -254,14 +251,18 @@ def _check_size(size: tuple[int, int], name: str, limit: int) -> None:
         raise InputError(f"{name}: the image has no pixels ({found}). Export it again")
     if width * height > limit:
         raise InputError(_too_large(name, found, limit))
-    if max(size) > MAX_SIDE:
-        raise InputError(f"{name}: {found}; a side may have {MAX_SIDE:,}. Crop it first")
+    longest = in_force("MINIMIX_MAX_SIDE", MAX_SIDE)
+    if max(size) > longest:
+        raise InputError(
+            f"{name}: {found}; a side may have {longest:,}. Crop it first; or, if you trust it, "
+            "raise MINIMIX_MAX_SIDE"
+        )
 
 
 def _too_large(name: str, found: str, limit: int) -> str:
     return (
         f"{name}: {found}, over the limit of {limit:,}. Shrink it first; or, if you trust it, "
-        f"raise max_pixels or {MAX_PIXELS_VARIABLE}"
+        "raise max_pixels or MINIMIX_MAX_PIXELS"
     )
 
 
@@ -271,7 +272,7 @@ def _orientation(image: Image.Image, name: str, limit: int) -> int:
             found: Any = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception as error:  # the EXIF parser, too, raises whatever it trips over
         raise InputError(
-            f"{name}: its EXIF block cannot be read ({error}). Pass exif='ignore' "
+            f"{name}: its EXIF block cannot be read ({brief(error)}). Pass exif='ignore' "
             f"(--exif ignore) to take the picture as it is stored"
         ) from error
     return found if isinstance(found, int) else 1
@@ -282,10 +283,12 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         return _from_sixteen_bits(np.asarray(image), name)
     try:
-        if not image.has_transparency_data:
+        # Pillow's reader of ICNS files leaves a palette to its own core, where convert finds it.
+        is_bare = image.mode == "P" and image.palette is None
+        if not is_bare and not image.has_transparency_data:
             return image if image.mode == "RGB" else image.convert("RGB")
         rgba = image.convert("RGBA")
-    except ValueError as error:
+    except Exception as error:  # a mode without what belongs to it: a palette, channels
         raise _broken(name, error) from error
     white = Image.new("RGBA", rgba.size, "white")
     return Image.alpha_composite(white, rgba).convert("RGB")

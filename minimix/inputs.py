@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minimix.errors import InputError
+from minimix.limits import in_force
 from minimix.network import OFFLINE_VARIABLE, is_offline
+from minimix.streams import read_at_most
 
 MAX_BYTES = 64 * 2**20
-"""Bytes that standard input or a URL may deliver."""
+"""Bytes that a picture may have on standard input, from a URL or store, in a shard or table."""
 
 STDIN = "-"
 
@@ -36,6 +38,9 @@ PICTURE_ENDINGS = frozenset(
 Not of those that it only recognises (.h5 and .mpg among them), nor of vector formats, which
 ``minimix.images`` refuses.  Written out, because asking Pillow costs the import of 45 plugins.
 """
+
+LONGEST_ENTRY = 1 << 16
+"""Bytes of one path in a list."""
 
 _LIST_CHUNK_BYTES = 1 << 16
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -140,6 +145,15 @@ def _named(name: str, offline: bool, endings: frozenset[str]) -> Iterator[Input]
         yield named_input(name, offline=offline)
 
 
+def largest_bytes() -> int:
+    """Bytes that a picture may have that is no file of this machine: see ``MAX_BYTES``.
+
+    Raises:
+        UsageError: ``MINIMIX_MAX_BYTES`` is no positive whole number.
+    """
+    return in_force("MINIMIX_MAX_BYTES", MAX_BYTES)
+
+
 def _nothing() -> Path:
     raise InputError("an empty name; expected a file, folder, pattern or URL")
 
@@ -198,7 +212,7 @@ def _listed(source: str, offline: bool, endings: frozenset[str]) -> Iterator[Inp
     try:
         stream = _stdin_bytes() if source == STDIN else Path(source).open("rb")
         with stream:
-            for name in _split(stream):
+            for name in entries_of(stream):
                 found = True
                 yield from _named(name, offline, endings)
     except (OSError, InputError) as error:
@@ -209,8 +223,12 @@ def _listed(source: str, offline: bool, endings: frozenset[str]) -> Iterator[Inp
             yield _failed(called, "the list is empty; expected one path a line")
 
 
-def _split(stream: BinaryIO) -> Iterator[str]:
-    """The list's entries as soon as they have arrived, without waiting for the list's end."""
+def entries_of(stream: BinaryIO) -> Iterator[str]:
+    """A list's entries as soon as they have arrived, without waiting for the list's end.
+
+    Raises:
+        InputError: one is longer than any path.
+    """
     rest, separator = b"", b""
     # read1 gives what a pipe holds by now; read would wait for a full chunk.
     read = getattr(stream, "read1", stream.read)
@@ -222,6 +240,8 @@ def _split(stream: BinaryIO) -> Iterator[str]:
         if separator:
             *whole, rest = rest.split(separator)
             yield from _decoded(whole, separator)
+        if len(rest) > LONGEST_ENTRY:
+            raise InputError(f"an entry of over {LONGEST_ENTRY:,} bytes; expected one path a line")
     yield from _decoded([rest], separator)
 
 
@@ -241,15 +261,19 @@ def _stdin_bytes() -> BinaryIO:
 
 
 def _read_stdin() -> BinaryIO:
+    most = largest_bytes()
     try:
         with _stdin_bytes() as stream:
-            content = stream.read(MAX_BYTES + 1)
+            content = read_at_most(stream, most + 1)
     except OSError as error:
         raise InputError(f"{STDIN}: standard input cannot be read: {error}") from error
     except InputError as error:
         raise InputError(f"{STDIN}: {error}") from error
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{STDIN}: more than {MAX_BYTES:,} bytes on standard input. Name a file")
+    if len(content) > most:
+        raise InputError(
+            f"{STDIN}: more than {most:,} bytes on standard input. Name a file, or raise "
+            "MINIMIX_MAX_BYTES"
+        )
     return NamedBytes(content, STDIN)
 
 
@@ -260,4 +284,4 @@ def _fetch(url: str, offline: bool) -> BinaryIO:
         )
     from minimix.download import download  # costs the import of requests
 
-    return NamedBytes(download(url, max_bytes=MAX_BYTES), url)
+    return NamedBytes(download(url, max_bytes=largest_bytes()), url)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from minimix.errors import InputError
+from minimix.limits import in_force
 
 MAX_PIPE_BYTES = 64 * 2**20
 """Bytes that are read from what cannot be read twice."""
+
+_PIECE_BYTES = 1 << 20
 
 
 def name_of(source: str | Path | bytes | BinaryIO) -> str:
@@ -35,9 +39,25 @@ def open_stream(source: str | Path | bytes | BinaryIO, name: str) -> Iterator[Bi
         yield _not_empty(source, name)
 
 
+class Whole(io.BufferedReader):
+    """A file that makes no room for more bytes than it has, whatever it is asked for.
+
+    What a file states of its own lengths is what decoders ask for.
+
+    Args:
+        raw: opened without a buffer: ``path.open("rb", buffering=0)``.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        """See ``io.BufferedReader``."""
+        if size is not None and size > _PIECE_BYTES and self.seekable():
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
 def _open_file(path: Path, name: str) -> BinaryIO:
     try:
-        return path.open("rb")
+        return Whole(path.open("rb", buffering=0))
     except IsADirectoryError as error:
         raise InputError(
             f"{name}: expected an image file, found a folder. Name the files in it"
@@ -50,10 +70,29 @@ def _open_file(path: Path, name: str) -> BinaryIO:
 
 
 def _read_pipe(stream: BinaryIO, name: str) -> BinaryIO:
-    data = stream.read(MAX_PIPE_BYTES + 1)
-    if len(data) > MAX_PIPE_BYTES:
-        raise InputError(f"{name}: over {MAX_PIPE_BYTES:,} bytes from a pipe. Save it as a file")
+    most = in_force("MINIMIX_MAX_PIPE_BYTES", MAX_PIPE_BYTES)
+    data = read_at_most(stream, most + 1)
+    if len(data) > most:
+        raise InputError(
+            f"{name}: over {most:,} bytes from a pipe. Save it as a file, or raise "
+            "MINIMIX_MAX_PIPE_BYTES"
+        )
     return io.BytesIO(data)
+
+
+def read_at_most(stream: BinaryIO, most: int) -> bytes:
+    """Stream -> its next bytes, not more than asked for; no more memory than they take.
+
+    ``read`` would first make room for all that it was asked for.
+
+    >>> read_at_most(io.BytesIO(b"abc"), 2)
+    b'ab'
+    """
+    pieces, left = [], most
+    while left > 0 and (piece := stream.read(min(left, _PIECE_BYTES))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def _not_empty(stream: BinaryIO, name: str) -> BinaryIO:

@@ -93,7 +93,12 @@ def next_target(target: str, answer: requests.Response) -> str:
 
 
 def pieces(
-    answer: requests.Response, deadline: float, allowed_s: float, *, decode: bool
+    answer: requests.Response,
+    deadline: float,
+    allowed_s: float,
+    *,
+    decode: bool,
+    advice: str = "Fetch it by other means",
 ) -> Iterator[bytes]:
     """Yield the body as it arrives, a socket's worth at a time.
 
@@ -102,6 +107,7 @@ def pieces(
     Args:
         deadline: of ``time.monotonic``, ``allowed_s`` seconds after the start.
         decode: undo the answer's Content-Encoding.
+        advice: what to do where the deadline has passed.
 
     Raises:
         RefusedError: the deadline has passed.
@@ -110,7 +116,7 @@ def pieces(
     while piece := answer.raw.read1(_CHUNK_BYTES, decode_content=decode):
         yield piece
         if time.monotonic() > deadline:
-            raise RefusedError(f"not here after {allowed_s:.0f} s. Fetch it by other means")
+            raise RefusedError(f"not here after {allowed_s:.0f} s. {advice}")
 
 
 def reason(error: BaseException) -> str:

@@ -24,9 +24,10 @@ import numpy as np
 from minimix import hdf5
 from minimix.arrays import Array
 from minimix.dialect import Dialect, Pipeline
-from minimix.errors import GraphError, UsageError, WeightsError
+from minimix.errors import GraphError, UsageError, WeightsError, brief
 from minimix.files import replacing
 from minimix.graph import Graph
+from minimix.limits import in_force
 from minimix.params import Params, check_params, frozen
 from minimix.zoo import Architecture, build
 
@@ -104,8 +105,8 @@ def save(path: str | Path, model: ModelFile, *, force: bool = False) -> None:
         "checksums": {name: zlib.crc32(array.data) for name, array in stored.items()},
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode()) > MAX_HEADER_BYTES:
-        raise WeightsError(f"the header has more than {MAX_HEADER_BYTES} bytes: shorten provenance")
+    if len(text.encode()) > (most := in_force("MINIMIX_MAX_HEADER_BYTES", MAX_HEADER_BYTES)):
+        raise WeightsError(f"the header has over {most} bytes (MINIMIX_MAX_HEADER_BYTES)")
     content = _hdf5(text.encode(), stored)
     with replacing(path, force=force) as temporary:
         temporary.write_bytes(content)
@@ -160,9 +161,9 @@ def load(path: str | Path) -> ModelFile:
             provenance = _provenance(header["provenance"])
             graph = _built(architecture, dialect)
         except (WeightsError, GraphError) as error:
-            raise WeightsError(f"{path}: {_brief(error)}") from error
+            raise WeightsError(f"{path}: {brief(error)}") from error
         except (KeyError, TypeError, ValueError) as error:
-            what = f"header: {type(error).__name__}: {_brief(error)}"
+            what = f"header: {type(error).__name__}: {brief(error)}"
             raise _damaged(path, what) from error
         _check_labels(labels, architecture, path)
         datasets = _find_params(path, root, graph)
@@ -176,13 +177,6 @@ def is_model_file(path: Path) -> bool:
     """Whether the file begins like an HDF5 file; ``load`` says the rest."""
     with path.open("rb") as stream:
         return stream.read(len(hdf5.SIGNATURE)) == hdf5.SIGNATURE
-
-
-def _brief(found: object) -> str:
-    """What a file says of itself, as a text that is short and does not speak to the terminal."""
-    text = str(found)
-    text = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return text if len(text) <= 500 else f"{text[:500]} ..."
 
 
 def _damaged(path: Path, what: str) -> WeightsError:
@@ -235,20 +229,21 @@ def _check_names(path: Path, what: str, found: Iterable[str], expected: set[str]
     """Hold the root group's contents against the only ones that a model file has."""
     names = set(found)
     if names != expected:
-        missing, more = sorted(expected - names), sorted(names - expected)
+        kinds = {"missing": sorted(expected - names), "left over": sorted(names - expected)}
         lines = [
             f"{word} {', '.join(map(repr, names[:3]))}{' and more' * (len(names) > 3)}"
-            for word, names in (("missing", missing), ("left over", more))
+            for word, names in kinds.items()
             if names
         ]
-        raise _damaged(path, f"{what}: {_brief('; '.join(lines))}")
+        raise _damaged(path, f"{what}: {brief('; '.join(lines))}")
 
 
 def _parsed_header(path: Path, root: hdf5.Group) -> dict[str, Any]:
     dataset, source = root.dataset("header"), root.source
-    is_text = dataset.dtype == np.uint8 and len(dataset.shape) == 1
-    if not is_text or dataset.shape[0] > MAX_HEADER_BYTES:
-        raise _damaged(path, f"header: expected up to {MAX_HEADER_BYTES} bytes of JSON")
+    most = in_force("MINIMIX_MAX_HEADER_BYTES", MAX_HEADER_BYTES)
+    if dataset.dtype != np.uint8 or len(dataset.shape) != 1 or dataset.shape[0] > most:
+        what = f"header: expected up to {most} bytes of JSON"
+        raise _damaged(path, f"{what} (MINIMIX_MAX_HEADER_BYTES)")
     hdf5.check_bounds([dataset], source)
     try:
         text = hdf5.read(source, dataset).tobytes()
@@ -264,12 +259,12 @@ def _parsed_header(path: Path, root: hdf5.Group) -> dict[str, Any]:
 
 def _find_params(path: Path, root: hdf5.Group, graph: Graph) -> list[hdf5.Dataset]:
     """Where each parameter lies, in the graph's order; nothing of them is read."""
-    expected, model = graph.param_shapes, _brief(graph.name)
+    expected, model = graph.param_shapes, brief(graph.name)
     group = root.group("params")
     _check_names(path, "params: attributes", group.attributes, set())
     extra = [name for name in group.members if name not in expected]
     if extra:
-        raise _damaged(path, f"{_brief(extra[0])}: left over, {model} has no such parameter")
+        raise _damaged(path, f"{brief(extra[0])}: left over, {model} has no such parameter")
     missing = [name for name in expected if name not in group.members]
     if missing:
         more = f" and {len(missing) - 3} more" * (len(missing) > 3)
@@ -309,7 +304,7 @@ def _read_params(
     try:
         check_params(graph, params)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {_brief(error)}") from error
+        raise WeightsError(f"{path}: {brief(error)}") from error
     return frozen(params)
 
 
@@ -339,11 +334,9 @@ def _provenance(found: object) -> dict[str, Any]:
     return dict(found)
 
 
-def _check_labels(
-    labels: tuple[str, ...], architecture: Architecture, path: Path | None = None
-) -> None:
-    if len(labels) != architecture.num_classes:
+def _check_labels(labels: tuple[str, ...], arch: Architecture, path: Path | None = None) -> None:
+    if len(labels) != arch.num_classes:
         raise WeightsError(
-            f"{f'{path}: ' if path else ''}{len(labels)} labels for "
-            f"{architecture.num_classes} classes; expected one each"
+            f"{f'{path}: ' if path else ''}{len(labels)} labels for {arch.num_classes} classes; "
+            "expected one each"
         )

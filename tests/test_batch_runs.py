@@ -17,7 +17,11 @@ import pytest
 from PIL import Image
 
 import minimix
+from minimix.errors import UsageError
+from minimix.workflows.batching.sources import Sources, to_line
+from minimix.workflows.resuming.parts import open_parts, parts_folder
 from tests.cli import command, environment
+from tests.model_files import saved
 from tests.pictures import picture
 
 pytest.importorskip("distributed", reason="no Dask; pip install 'minimix[batch]'")
@@ -246,9 +250,89 @@ def test_the_dashboard_answers_where_the_note_says(tmp_path, pictures):
             assert page.status == 200 and b"Dask" in page.read()
 
 
+def test_where_nothing_is_found_nothing_is_written(tmp_path, pictures):
+    out = tmp_path / "results"
+    gone = spawn("batch", tmp_path / "gone", tmp_path / "none*.png", "-o", out, *FAST)
+    assert gone.returncode == 3
+    assert b"gone: no such file" in gone.stderr and b"1 more" in gone.stderr
+    assert list(tmp_path.iterdir()) == []
+    done = spawn("batch", pictures / "000.jpg", "-o", out, *FAST)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_model_of_fewer_classes_gives_those_that_it_has(tmp_path, pictures):
+    model = saved(tmp_path / "three.h5")
+    done = spawn("batch", pictures / "000.jpg", "-o", tmp_path / "r", "--model", model, *FAST)
+    assert done.returncode == 0, done.stderr.decode()
+    (row,) = rows_of(tmp_path / "r")
+    assert len(row["top"]) == 3
+
+
+def test_a_changed_picture_is_named(tmp_path, pictures):
+    for n in range(3):
+        (tmp_path / f"{n}.jpg").write_bytes((pictures / "000.jpg").read_bytes())
+    out = tmp_path / "results"
+    sources = Sources((str(tmp_path),))
+    lines = [to_line(chunk) for chunk in sources.chunks()]
+    with open_parts(parts_folder(out), {"command": "batch"}, lines) as parts:
+        parts.write(0, b"done")
+    (tmp_path / "1.jpg").write_bytes(b"another")
+    lines = [to_line(chunk) for chunk in sources.chunks()]
+    with (
+        pytest.raises(UsageError, match=r"input 2, \S+1\.jpg, has changed since"),
+        open_parts(parts_folder(out), {"command": "batch"}, lines),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "place, message",
+    [
+        (("--dashboard", "no host"), "expected HOST:PORT"),
+        (("--dashboard", "nowhere.invalid:0"), "no cluster can be started here"),
+        (("--scheduler", "foo"), "expected an address such as tcp://host:8786"),
+    ],
+)
+def test_a_place_that_cannot_be_is_a_usage_error_at_once(tmp_path, pictures, place, message):
+    began = time.monotonic()
+    done = spawn("batch", pictures, "-o", tmp_path / "results", *place)
+    assert done.returncode == 2 and message in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+    assert time.monotonic() - began < 60
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_for_the_model_is_said(tmp_path, pictures, monkeypatch):
+    from minimix.workflows.batching.cluster import Place, connected
+    from minimix.workflows.batching.worker import Options
+
+    model = minimix.load("mixnet-pocket", engine="reference")
+    place = Place(jobs=1, memory_bytes=64 * 2**20)  # less than Python and NumPy take
+    with (
+        pytest.raises(UsageError, match="more memory|no worker within"),
+        connected(place, model, "key", Options()),
+    ):
+        pass
+
+
+def test_a_worker_near_its_limit_is_not_paused_for_ever():
+    from minimix.workflows.batching.cluster import Place, connected
+    from minimix.workflows.batching.worker import Options
+
+    model = minimix.load("mixnet-pocket", engine="reference")
+    with connected(Place(jobs=1), model, "key", Options()) as cluster:
+        fractions = cluster.client.run(
+            lambda dask_worker: (
+                dask_worker.memory_manager.memory_pause_fraction,
+                dask_worker.memory_manager.memory_spill_fraction,
+                dask_worker.memory_manager.memory_target_fraction,
+            )
+        )
+    assert list(fractions.values()) == [(False, False, False)]
+
+
 def test_where_no_scheduler_is_it_says_so(tmp_path, pictures, monkeypatch):
     monkeypatch.setattr("minimix.workflows.batching.cluster.WAIT_S", 1.0)
-    from minimix.errors import UsageError
     from minimix.workflows.batching.cluster import Place, connected
     from minimix.workflows.batching.worker import Options
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,19 +120,25 @@ def test_a_shard_gives_its_pictures_in_order_and_nothing_else(folder):
     assert values[2].startswith("not an image")
 
 
-def test_links_in_a_shard_are_no_pictures(folder):
-    with tarfile.open("s.tar", "w") as archive:
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_a_shard_are_no_pictures(folder, kind):
+    Path("secret.png").write_bytes(PICTURES[0])
+    write_tar("s.tar", [("a.png", PICTURES[1])])
+    with tarfile.open("s.tar", "a") as archive:
         link = tarfile.TarInfo("evil.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        link.type, link.linkname = kind, str(Path("secret.png").resolve())
         archive.addfile(link)
-    assert "no picture in this shard" in results(chunks_of("s.tar"))["s.tar"]
+    found = results(chunks_of("s.tar"))
+    assert is_picture(found["s.tar/a.png"], 1)
+    assert "a link in the shard" in found["s.tar/evil.png"]
 
 
 @pytest.mark.parametrize("compression", ["gz", "xz"])
 def test_a_compressed_shard_is_refused(folder, compression):
-    with tarfile.open("s.tar", f"w:{compression}") as archive:
-        archive.addfile(tarfile.TarInfo("a.png"), io.BytesIO())
-    assert "unpacked first" in results(chunks_of("s.tar"))["s.tar"]
+    for name in ("s.tar", f"s.tar.{compression}"):
+        with tarfile.open(name, f"w:{compression}") as archive:
+            archive.addfile(tarfile.TarInfo("a.png"), io.BytesIO())
+        assert "npack" in results(chunks_of(name))[name]
 
 
 @given(st.integers(1, 10 * 512))
@@ -183,8 +191,37 @@ def test_a_shard_that_changed_since_fails_and_says_so(folder):
 
 def test_a_chunk_comes_back_from_its_line(folder):
     write_tar("s.tar", [("a.png", PICTURES[0])])
-    for chunk in (*chunks_of("s.tar", "gone.png", "none*"), FileChunk(("\udcff.png",), {}, True)):
+    for chunk in (*chunks_of("s.tar", "gone.png", "none*"), FileChunk(("\udcff.png",), {})):
         assert from_line(to_line(chunk)) == chunk
+    # Whether the network may be used changes no row.
+    offline = FileChunk(("a.png",), {}, offline=True)
+    assert to_line(offline) == to_line(replace(offline, offline=False))
+    assert from_line(to_line(offline), offline=True) == offline
+
+
+def test_what_travels_means_the_same_in_another_folder(folder, monkeypatch):
+    write_tar("s.tar", [("a.png", PICTURES[0])])
+    Path("b.png").write_bytes(PICTURES[1])
+    found = chunks_of("s.tar", "b.png", "https://host/c.png")
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    moved = [chunk.absolute() for chunk in found]
+    monkeypatch.chdir(folder)
+    assert [chunk.absolute() for chunk in found] != moved
+    absolute = [chunk.absolute() for chunk in found]
+    assert names(absolute)[-1] == "https://host/c.png"
+    monkeypatch.chdir(folder / "elsewhere")
+    values = list(results([absolute[0], FileChunk(absolute[1].files[:1])]).values())
+    assert is_picture(values[0], 0) and is_picture(values[1], 1)
+
+
+def test_the_results_of_an_earlier_batch_are_no_source(folder):
+    Path("in/old").mkdir(parents=True)
+    Path("in/old/part-00000.parquet").write_bytes(b"PAR1")
+    Path("in/a.png").write_bytes(PICTURES[0])
+    assert "in/old/part-00000.parquet" in names(chunks_of("in"))
+    Path("in/old/_summary.json").write_text("{}")
+    assert names(chunks_of("in")) == ["in/a.png"]
 
 
 @pytest.mark.parametrize("line", ["[]", "{}", '["a", "files", {}, []]', '["a", "bad", {}, []]'])
@@ -272,6 +309,38 @@ class TestTables:
         found = results(chunks_of("t.parquet", image_column="picture"))
         assert all(is_picture(value, n) for n, value in enumerate(found.values()))
 
+    def test_a_column_whose_name_has_a_dot(self, write):
+        write("t.parquet", {"image.jpg": PICTURES[:2]})
+        found = results(chunks_of("t.parquet"))
+        assert all(is_picture(value, n) for n, value in enumerate(found.values()))
+
+    def test_large_groups_are_large_chunks_and_small_ones_are_not(self, write, monkeypatch):
+        write("t.parquet", {"image": PICTURES}, 8)
+        group = sum(map(len, PICTURES))
+        monkeypatch.setattr("minimix.workflows.batching.parquet._MOST_BEHIND", group // 4)
+        assert [len(chunk) for chunk in chunks_of("t.parquet", chunk_size=2)] == [4, 4]
+        assert [len(chunk) for chunk in chunks_of("t.parquet", chunk_size=5)] == [5, 3]
+        assert all(
+            is_picture(value, n)
+            for n, value in enumerate(results(chunks_of("t.parquet", chunk_size=2)).values())
+        )
+
+    def test_memory_is_of_the_pictures_that_are_read_and_not_of_their_group(self, write):
+        pyarrow = pytest.importorskip("pyarrow")
+        noise = np.random.default_rng(7).bytes
+        write("t.parquet", {"image": [noise(20_000) for _ in range(8_000)]}, 8_000)
+        (chunk, *_) = chunks_of("t.parquet", chunk_size=16)
+        pool = pyarrow.default_memory_pool()
+        before = pool.bytes_allocated()
+        tracemalloc.start()  # what Python's own file gives to pyarrow
+        values = chunk.inputs(range(len(chunk)))
+        next(values)
+        held = tracemalloc.get_traced_memory()[1] + pool.bytes_allocated() - before
+        tracemalloc.stop()
+        # A page of pyarrow's has 1,024 rows, of 20 MB here; the group has 160.
+        assert held < 100 * 2**20
+        values.close()
+
     def test_the_usual_name_decides_between_several(self, write):
         write("t.parquet", {"mask": [b"", b""], "jpg": PICTURES[:2]})
         found = results(chunks_of("t.parquet"))
@@ -280,7 +349,7 @@ class TestTables:
     @pytest.mark.parametrize(
         "columns, options, message",
         [
-            ({"a": [1]}, {}, "no column of bytes"),
+            ({"a": [1]}, {}, r"no column of bytes .*; it has a \(int64\)"),
             ({"a": [b""], "b": [b""]}, {}, "several columns of bytes: a, b; name that"),
             ({"a": [b""]}, {"image_column": "b"}, "no column 'b'; it has a"),
             ({"a": ["x"]}, {"image_column": "a"}, "is of string; expected bytes"),

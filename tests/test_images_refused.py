@@ -89,7 +89,7 @@ def test_a_path_that_no_system_accepts_is_an_input_error():
 
 
 def test_a_file_without_permission_says_so(tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     path = tmp_path / "secret.png"

@@ -62,7 +62,8 @@ def test_importing_inputs_costs_nothing_but_errors():
         check=True,
     )
     assert set(done.stdout.split()) == {
-        *("minimix", "minimix.errors", "minimix.inputs", "minimix.network")
+        *("minimix", "minimix.errors", "minimix.inputs", "minimix.limits", "minimix.network"),
+        "minimix.streams",
     }
 
 

@@ -13,7 +13,7 @@ import pytest
 from minimix.cli.parser import build_parser
 from minimix.dialect import LARGEST_SIZE
 from minimix.hub.fetch import PATIENCE
-from tests.fuzz import worker
+from tests.fuzz import guided, worker
 from tests.fuzz.__main__ import parse as parse_fuzz
 from tests.packaging import tables
 from tests.packaging.components import ROOT, closure, ours
@@ -67,11 +67,14 @@ def test_every_promise_has_a_test(text):
 
 def test_every_python_command_that_it_names_can_be_run(text):
     named = commands(text, "python -m")
-    assert {module for module, *_ in named} > {"tests.fuzz", "tests.packaging", "pytest"}
+    modules = {module for module, *_ in named}
+    assert modules > {"tests.fuzz", "tests.fuzz.guided", "tests.packaging", "pytest"}
     for module, *arguments in named:
         assert find_spec(module) is not None, module
         if module == "tests.fuzz" and arguments != ["--help"]:
             parse_fuzz([PLACEHOLDERS.get(word, word) for word in arguments])
+        if module == "tests.fuzz.guided":
+            guided.parse([PLACEHOLDERS.get(word, word) for word in arguments])
 
 
 def test_every_minimix_command_that_it_names_is_understood(text):
@@ -82,7 +85,8 @@ def test_every_minimix_command_that_it_names_is_understood(text):
 
 
 def test_every_variable_that_it_names_is_read_somewhere(text):
-    sources = "".join(path.read_text("utf-8") for path in (ROOT / "minimix").rglob("*.py"))
+    rooms = ("minimix", "weights_tools")
+    sources = "".join(p.read_text("utf-8") for room in rooms for p in (ROOT / room).rglob("*.py"))
     named = set(re.findall(r"MINIMIX_\w+", text))
     assert named and [name for name in named if f'"{name}"' not in sources] == []
 

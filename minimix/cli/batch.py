@@ -54,7 +54,8 @@ def add_command(parser: CommandParser) -> None:
     command.add_argument(
         "--from-file",
         metavar="FILE",
-        help="a list of sources, one a line or NUL-separated; - is standard input",
+        help="a list of sources, one a line or NUL-separated, each taken as it stands; - is "
+        "standard input",
     )
     command.add_argument(
         "-o", "--out", type=Path, required=True, metavar="FOLDER", help="of the results"
@@ -68,7 +69,11 @@ def add_command(parser: CommandParser) -> None:
     add_resuming(command)
     add_model(command)
     command.add_argument(
-        "--top", type=positive_int, default=5, metavar="N", help="how many classes (default: 5)"
+        "--top",
+        type=positive_int,
+        default=5,
+        metavar="N",
+        help="how many classes, of those that there are (default: 5)",
     )
     add_exif(command)
     command.add_argument(
@@ -95,6 +100,7 @@ def _add_place(command: CommandParser) -> None:
     )
     command.add_argument(
         "--dashboard",
+        type=_address,
         metavar="HOST:PORT",
         help="where Dask shows the workers (default: 127.0.0.1, any free port)",
     )
@@ -113,6 +119,12 @@ def _size(text: str) -> int:
             f"expected a size such as 1.5GiB, 256MiB at least, found {text!r}"
         )
     return size
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"[^\s/]*:[0-9]{1,5}", text):
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT or :PORT, found {text!r}")
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -182,7 +194,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _report(report: Report, out: Path, elapsed_s: float) -> None:
     """Write how many, how fast, and what the workers needed."""
     here, tally = report.count - report.found, report.tally
-    parts = [f"{report.count:,} pictures"]
+    parts = [_plural(report.count, "picture")]
     if report.found:
         parts.append(f"{report.found:,} had been done before")
     if here:
@@ -194,7 +206,10 @@ def _report(report: Report, out: Path, elapsed_s: float) -> None:
     if report.failed:
         more = report.failed - len(report.failures)
         rest = f" ({more:,} more than are named here)" if more else ""
-        output.note(f"{report.failed:,} of {report.count:,} pictures failed{rest}; see: error")
+        output.note(
+            f"{report.failed:,} of {_plural(report.count, 'picture')} failed{rest}; the column "
+            "'error' says why"
+        )
 
 
 class _Shown(Protocol):
@@ -271,4 +286,8 @@ class _Lines:
 
 def _at_work(cluster: Cluster) -> str:
     where = f"; dashboard {cluster.dashboard}" if cluster.dashboard else ""
-    return f"{cluster.threads} processes at work{where}"
+    return f"{_plural(cluster.threads, 'process', 'processes')} at work{where}"
+
+
+def _plural(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -18,11 +18,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minimix.errors import InputError
+from minimix.errors import InputError, brief
 from minimix.explorer import buffers as in_buffers
 from minimix.explorer.format import VERSION
 from minimix.explorer.validation import check_record
 from minimix.files import replacing
+from minimix.limits import in_force
+from minimix.streams import Whole
 
 _START = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(rb"\{'descr': '\|u1', 'fortran_order': False, 'shape': \((\d{1,9}),\), \}\s*")
@@ -94,7 +96,7 @@ class Record:
                 raise InputError("document: expected an object")
             return cls(document, {name.removeprefix("buffer."): b for name, b in found.items()})
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {brief(error, 1000)}") from error
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
         except (
@@ -102,8 +104,8 @@ class Record:
             *(zipfile.BadZipFile, zlib.error),
         ) as error:  # what zipfile and json trip over
             raise InputError(
-                f"{path}: no recording of the explorer, or a damaged one ({error}). Record it "
-                "again: minimix explore IMAGE -o PAGE --save-trace FILE"
+                f"{path}: no recording of the explorer, or a damaged one ({brief(error)}). Record "
+                "it again: minimix explore IMAGE -o PAGE --save-trace FILE"
             ) from error
 
 
@@ -118,11 +120,15 @@ def _refuse(constant: str) -> None:
 
 def _read(path: Path) -> dict[str, bytes]:
     """The arrays of an ``.npz``, each a run of bytes."""
-    with zipfile.ZipFile(path) as archive:
+    with Whole(path.open("rb", buffering=0)) as file, zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         size = sum(member.file_size for member in members)
-        if size > MAX_BYTES:  # before anything is decompressed
-            raise InputError(f"{size:,} bytes of content; a recording has at most {MAX_BYTES:,}")
+        most = in_force("MINIMIX_MAX_RECORDING_BYTES", MAX_BYTES)
+        if size > most:  # before anything is decompressed
+            raise InputError(
+                f"{size:,} bytes of content; a recording has at most {most:,}. If you trust it, "
+                "raise MINIMIX_MAX_RECORDING_BYTES"
+            )
         found = {}
         for member in members:
             if member.compress_type not in _METHODS:  # others raise errors of their own

@@ -12,6 +12,7 @@ from itertools import product
 from math import prod
 
 from minimix.hdf5.source import Cursor, RefusedError, Source
+from minimix.limits import in_force
 
 MAX_CHUNKS = 1024
 """Of one dataset: as many as an index has in one piece; h5py's own are of 16 KB and more."""
@@ -62,9 +63,11 @@ def chunks(
         raise RefusedError(f"{name}: chunks of {chunk} in an array of {shape}")
     count = prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
     nbytes = prod(sizes)
-    if count > MAX_CHUNKS:
+    most = in_force("MINIMIX_MAX_CHUNKS", MAX_CHUNKS)
+    if count > most:
         raise RefusedError(
-            f"{name}: {count} chunks; at most {MAX_CHUNKS} are read. Rewrite it: h5repack -l CONTI"
+            f"{name}: {count} chunks; at most {most} are read. Rewrite it: h5repack -l CONTI; or, "
+            "if you trust it, raise MINIMIX_MAX_CHUNKS"
         )
     starts = list(product(*(range(0, n, c) for n, c in zip(shape, chunk, strict=True))))
     if version == 3:

@@ -16,6 +16,7 @@ from minimix.hdf5 import headers
 from minimix.hdf5.chunks import Chunk, chunks
 from minimix.hdf5.headers import Message
 from minimix.hdf5.source import UNDEFINED, Cursor, RefusedError, Source
+from minimix.limits import in_force
 
 MAX_EXPANSION = 4
 """Bytes of parameters in memory, as float32, per byte of their file."""
@@ -161,8 +162,9 @@ def check_bounds(datasets: list[Dataset], source: Source) -> None:
         declared += prod(dataset.shape) * max(dataset.dtype.itemsize, 4)
     if stored > source.size_bytes:
         raise RefusedError(f"{stored} bytes of data in a file of {source.size_bytes}")
-    if declared > MAX_EXPANSION * source.size_bytes:
+    most = in_force("MINIMIX_MAX_EXPANSION", MAX_EXPANSION)
+    if declared > most * source.size_bytes:
         raise RefusedError(
-            f"{declared} bytes of data in a file of {source.size_bytes}; at most {MAX_EXPANSION} "
-            "per byte of the file are read"
+            f"{declared} bytes of data in a file of {source.size_bytes}; at most {most} per byte "
+            "of the file are read. If you trust it, raise MINIMIX_MAX_EXPANSION"
         )

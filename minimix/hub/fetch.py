@@ -241,7 +241,7 @@ class _Download:
         if announced is not None and announced > self.expected.bound_bytes:
             raise RefusedError(
                 f"announces {announced:,} bytes{note}; at most {self.expected.bound_bytes:,} are "
-                "accepted of a file whose size is not published"
+                "accepted of a file whose size is not published: see MINIMIX_MAX_RELEASE_BYTES"
             )
         return size_bytes if announced is None else announced
 

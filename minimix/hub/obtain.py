@@ -16,7 +16,7 @@ from minimix.errors import OutputError, UsageError, WeightsError
 from minimix.hub import pins
 from minimix.hub.events import FetchEvent, Progress, unwatched
 from minimix.hub.modelcache import cached_path, clear, holding, is_cached, workplace
-from minimix.hub.releases import LARGEST_BYTES, Release, by_hand
+from minimix.hub.releases import Release, by_hand, largest_bytes
 from minimix.network import OFFLINE_VARIABLE, is_offline, places
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _fetch(
 
     expected = Expected(
         release.size_bytes,
-        LARGEST_BYTES,
+        largest_bytes(),
         release.sha256_prefix,
         release.sha384,
         pins.read_pin(release),

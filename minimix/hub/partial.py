@@ -61,7 +61,12 @@ class PartialFile:
     def _read_origin(self) -> Origin | None:
         try:
             origin = Origin(**json.loads(self._origin_path.read_text("utf-8")))
-        except (OSError, ValueError, TypeError):  # none, not ours, or cut while it was written
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            RecursionError,
+        ):  # none, not ours, or cut while it was written
             return None
         is_text = isinstance(origin.address, str) and isinstance(origin.validator, str)
         is_sized = origin.total_bytes is None or type(origin.total_bytes) is int

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Literal
 
 from minimix.errors import UsageError
+from minimix.limits import in_force
 
 WEIGHTS = ("timm", "timm-tf", "tf", "mindcv")
 """Whose weights can be asked for; the first is the default."""
@@ -22,6 +23,16 @@ EMBEDDED_LICENSE = "Apache-2.0; trained on drawings from Noto Color Emoji (SIL O
 
 LARGEST_BYTES = 128 * 2**20
 """Bytes that are accepted of a file whose size nobody published; the largest known has 54 MB."""
+
+
+def largest_bytes() -> int:
+    """Bytes that are accepted of a file whose size nobody published: see ``LARGEST_BYTES``.
+
+    Raises:
+        UsageError: ``MINIMIX_MAX_RELEASE_BYTES`` is no positive whole number.
+    """
+    return in_force("MINIMIX_MAX_RELEASE_BYTES", LARGEST_BYTES)
+
 
 Check = Literal["digest", "prefix", "size", "none"]
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from minimix.errors import GraphError
+from minimix.errors import GraphError, brief
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ _GRAMMAR: tuple[tuple[str, str, bool], ...] = (
 
 def _tokens(text: str) -> dict[str, str]:
     values: dict[str, str] = {}
+    shown = brief(repr(text), 200)
     parts = text.split("_")
     names = [name for name, _, _ in _GRAMMAR]
     for name, pattern, required in _GRAMMAR:
@@ -82,14 +83,14 @@ def _tokens(text: str) -> dict[str, str]:
         if parts and re.fullmatch(f"{name}(?:{pattern})", parts[0]):
             values[name] = parts.pop(0)[len(name) :]
         elif required:
-            found = repr(parts[0]) if parts else "the end"
+            found = brief(repr(parts[0]), 80) if parts else "the end"
             raise GraphError(
-                f"block {text!r}: expected {name} ({pattern}), found {found}; "
+                f"block {shown}: expected {name} ({pattern}), found {found}; "
                 f"tokens in order: {' '.join(names)}"
             )
     if parts:
         raise GraphError(
-            f"block {text!r}: {parts[0]!r} is unknown, repeated or out of place; "
+            f"block {shown}: {brief(repr(parts[0]), 80)} is unknown, repeated or out of place; "
             f"tokens in order: {' '.join(names)}"
         )
     return values

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.fuzz.rule import BrokenRuleError
 from tests.fuzz.samples import Row
-from tests.fuzz.seeds import ROWS, make_input, seeds_of
+from tests.fuzz.seeds import ALL, make_input, seeds_of
 from tests.fuzz.worker import (
     SECONDS_PER_FILE,
     Bounds,
@@ -178,7 +178,7 @@ def replay(row: Row, path: Path) -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    names = [row.container for row in ROWS]
+    names = [row.container for row in ALL]
     parser.add_argument("--reader", choices=["all", *names], default="all")
     parser.add_argument("--count", type=int, default=100_000, help="inputs per reader")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
@@ -196,7 +196,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     """Run the readers that were asked for; 5 where one broke the rule."""
     options = parse(arguments)
-    rows = [row for row in ROWS if options.reader in ("all", row.container)]
+    rows = [row for row in ALL if options.reader in ("all", row.container)]
     if options.replay:
         return replay(rows[0], options.replay)
     lines, failed = [], False

@@ -48,6 +48,8 @@ def attempt(call: Callable[[], Any], what: str, guard: Guard) -> Any:
     except MinimixError as error:
         _check_message(error, what)
         return error
+    except BrokenRuleError:
+        raise
     except Exception as error:
         text = str(error)[:300]
         raise BrokenRuleError(f"{what} raised {type(error).__name__}: {text}") from error

@@ -1,4 +1,4 @@
-"""The readers under test, one row each: small valid files, and the oracle of their container."""
+"""What is under test, one row each: small valid files, and the oracle of their container."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.fuzz import (
 )
 from tests.fuzz.declared import Oracle
 from tests.fuzz.mutations import Files, Seed, mangled
+from tests.fuzz.parsers import PARSERS
 from tests.fuzz.samples import Row
 
 ROWS: tuple[Row, ...] = (
@@ -34,14 +35,22 @@ ROWS: tuple[Row, ...] = (
 )
 """Every reader; one joins by a row."""
 
+ALL: tuple[Row, ...] = (*ROWS, *PARSERS)
+"""All that read bytes from outside."""
+
 ORACLES: dict[str, Oracle] = {row.container: row.oracle for row in ROWS}
+
+
+def row_of(container: str) -> Row:
+    """The row of that name."""
+    (row,) = (row for row in ALL if row.container == container)
+    return row
 
 
 @cache
 def seeds_of(container: str) -> tuple[Seed, ...]:
-    """The valid checkpoints of one container, made once."""
-    (row,) = (row for row in ROWS if row.container == container)
-    return tuple(row.seeds())
+    """The valid files of one row, made once."""
+    return tuple(row_of(container).seeds())
 
 
 def make_input(row: Row, seed: int, index: int) -> tuple[Seed, Files]:

@@ -16,14 +16,13 @@ ROOMS = (
     *("minimix/dialect.py", "minimix/download.py", "minimix/images.py", "minimix/inputs.py"),
     *("minimix/streams.py", "minimix/transport.py", "minimix/weights.py", "minimix/hdf5"),
     *("minimix/hub", "minimix/zoo", "minimix/explorer/record.py", "weights_tools/stated.py"),
+    *("minimix/workflows/batching/tar_shards.py", "minimix/workflows/validation/labels.py"),
     *("weights_tools/readers", "weights_tools/mappings"),
 )
 """Where bytes of strangers are read."""
 
-OVERRIDES = {
-    ("minimix/images.py", "MAX_PIXELS"): "`max_pixels=`, `MINIMIX_MAX_PIXELS`",
-}
-"""Constant -> what raises or lowers it without an edit."""
+ARGUMENTS = {("minimix/images.py", "MAX_PIXELS"): "`max_pixels=`"}
+"""Constant -> the argument of a function that overrides it, beside the environment."""
 
 _NOT_SAID = {
     "MAX_REDIRECTS": "Redirects that are followed, one after another.",
@@ -33,7 +32,7 @@ _NOT_SAID = {
 }
 """Of bounds whose names say enough where they stand."""
 
-_LIMIT = re.compile("(MAX|LARGEST)_[A-Z_]+|(CONNECT|READ|TOTAL)_S")
+_LIMIT = re.compile("(MAX|LARGEST|LONGEST)_[A-Z_]+|(CONNECT|READ|TOTAL)_S")
 
 
 def licences(root: Component, components: Mapping[str, Component]) -> str:
@@ -54,12 +53,24 @@ def limits() -> str:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             where = file.relative_to(ROOT).as_posix()
             module = import_module(where.removesuffix(".py").replace("/", "."))
+            variables = overrides(file)
             for name, said in _constants(file):
                 value, said = getattr(module, name), said or _NOT_SAID.get(name, "")
-                override = OVERRIDES.get((where, name), "")
+                known = [ARGUMENTS.get((where, name)), variables.get(name)]
+                override = ", ".join(filter(None, known))
                 if isinstance(value, int | float):
                     lines.append(f"| `{where}` | `{name}` | {value:,} | {said} | {override} |")
     return "\n".join(lines)
+
+
+def overrides(file: Path) -> dict[str, str]:
+    """Constants of a file -> the variables that override them, as ``in_force`` is called there."""
+    found = {}
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "in_force":
+            variable, constant = node.args
+            found[ast.unparse(constant)] = f"`{ast.literal_eval(variable)}`"
+    return found
 
 
 def _constants(file: Path) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from itertools import groupby
 
 import numpy as np
 
+from minimix.limits import in_force
 from weights_tools.readers.checkpoint import (
     MAX_DIMENSIONS,
     Array,
@@ -124,12 +125,13 @@ def _entries(body: memoryview, metadata: dict[str, str]) -> list[_Entry]:
     """All entries; fields that are not entries are left out, and ``metadata`` says so."""
     entries: list[_Entry] = []
     skipped: set[int] = set()
+    most = in_force("MINIMIX_MAX_TENSORS", MAX_ENTRIES)
     for field in fields(body):
         if field[0] != 1:
             skipped.add(field[0])
             continue
-        if len(entries) == MAX_ENTRIES:
-            raise ValueError(f"more than {MAX_ENTRIES} entries")
+        if len(entries) == most:
+            raise ValueError(f"more than {most} entries (MINIMIX_MAX_TENSORS)")
         where = f"entry {len(entries)}"
         entries.append(_entry(bytes_value(field, where), where))
     if skipped:

@@ -11,6 +11,7 @@ import pickletools
 from typing import IO, Any, cast
 
 from minimix.errors import WeightsError
+from minimix.limits import in_force
 
 MAX_OPCODES = 400_000
 """The longest program accepted; that of mixnet-s has 16 thousand instructions."""
@@ -47,7 +48,8 @@ class PickleStream:
 
     def __init__(self, data: bytes | mmap.mmap, where: str, start: int = 0) -> None:
         self._data, self._where = data, where
-        self._position, self._limit = start, start + MAX_PICKLE_BYTES
+        self._most_bytes = most_pickle_bytes()
+        self._position, self._limit = start, start + self._most_bytes
 
     def fail(self, problem: str) -> WeightsError:
         """Return the error that names the file; the caller raises it."""
@@ -62,7 +64,8 @@ class PickleStream:
         if size > MAX_TEXT_BYTES or self._position + size > self._limit:
             raise self.fail(
                 f"byte {self._position}: a pickled text of {size} bytes; accepted are "
-                f"{MAX_TEXT_BYTES}, and {MAX_PICKLE_BYTES} in all. {ADVICE}"
+                f"{MAX_TEXT_BYTES}, and {self._most_bytes} in all (MINIMIX_MAX_PICKLE_BYTES). "
+                f"{ADVICE}"
             )
         piece = self._data[self._position : self._position + size]
         self._position += len(piece)
@@ -80,14 +83,25 @@ class PickleStream:
 def decode(stream: PickleStream) -> list[Instruction]:
     """Pickle -> its instructions up to STOP, those that ``check`` would refuse included."""
     instructions: list[Instruction] = []
-    frame_end = 0
-    while len(instructions) < MAX_OPCODES:
+    frame_end, most = 0, _most_opcodes()
+    while len(instructions) < most:
         instruction = _next_instruction(stream)
         instructions.append(instruction)
         frame_end = _checked_frame(stream, instruction, frame_end)
         if instruction[0] == "STOP":
             return instructions
-    raise stream.fail(f"the pickle has more than {MAX_OPCODES} instructions. {ADVICE}")
+    raise stream.fail(
+        f"the pickle has more than {most} instructions (MINIMIX_MAX_OPCODES). {ADVICE}"
+    )
+
+
+def most_pickle_bytes() -> int:
+    """Bytes of pickle that are accepted: see ``MAX_PICKLE_BYTES``."""
+    return in_force("MINIMIX_MAX_PICKLE_BYTES", MAX_PICKLE_BYTES)
+
+
+def _most_opcodes() -> int:
+    return in_force("MINIMIX_MAX_OPCODES", MAX_OPCODES)
 
 
 def _checked_frame(stream: PickleStream, instruction: Instruction, frame_end: int) -> int:
@@ -118,7 +132,8 @@ def list_globals(data: bytes | mmap.mmap, pickles: int = 1) -> list[str]:
     """
     stream = PickleStream(data, "pickle")
     instructions: list[Instruction] = []
-    while pickles and len(instructions) < MAX_OPCODES:
+    most = _most_opcodes()
+    while pickles and len(instructions) < most:
         try:
             instructions.append(_next_instruction(stream))
         except WeightsError:

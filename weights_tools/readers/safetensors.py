@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minimix.limits import in_force
 from weights_tools.readers.checkpoint import (
     Contents,
     Tensors,
@@ -72,10 +73,11 @@ def _header_bytes(source: Source) -> int:
 def _header(source: Source) -> dict[str, Any]:
     length = _header_bytes(source)
     end = _LENGTH.size + length
-    if length > MAX_HEADER_BYTES or end > source.size_bytes:
+    most = in_force("MINIMIX_MAX_HEADER_BYTES", MAX_HEADER_BYTES)
+    if length > most or end > source.size_bytes:
         raise ValueError(
-            f"a header of {length} bytes in a file of {source.size_bytes}; accepted are "
-            f"{MAX_HEADER_BYTES}"
+            f"a header of {length} bytes in a file of {source.size_bytes}; accepted are {most} "
+            "(MINIMIX_MAX_HEADER_BYTES)"
         )
     text = source.data[_LENGTH.size : end].decode("utf-8")
     header = json.loads(text, object_pairs_hook=_unique)

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from minimix.limits import in_force
 from weights_tools.readers.checkpoint import shown
 
 MAX_UNPACKED_BYTES = 2**30
@@ -61,6 +62,7 @@ class TarStream:
         self._piece = memoryview(b"")
         self._position = 0
         self._left_bytes = 0
+        self._most_bytes = in_force("MINIMIX_MAX_UNPACKED_BYTES", MAX_UNPACKED_BYTES)
 
     def members(self) -> Iterator[TarMember]:
         """Yield the members in order, and read to the stream's end after the last.
@@ -140,8 +142,11 @@ class TarStream:
             self._piece = self._piece[len(part) :]
             joined += part
         self._position += len(joined)
-        if self._position > MAX_UNPACKED_BYTES:
-            raise ValueError(f"more than {MAX_UNPACKED_BYTES} bytes unpacked")
+        if self._position > self._most_bytes:
+            raise ValueError(
+                f"more than {self._most_bytes} bytes unpacked; if you trust it, raise "
+                "MINIMIX_MAX_UNPACKED_BYTES"
+            )
         return bytes(joined)
 
     def _skip(self, size: int) -> None:

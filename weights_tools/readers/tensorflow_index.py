@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from minimix.limits import in_force
 from weights_tools.readers.checkpoint import checked_name, checked_sizes, element_count, shown
 from weights_tools.readers.protobuf import (
     BYTES,
@@ -128,9 +129,10 @@ def read_index(data: Bytes) -> Index:
         raise ValueError("the table does not begin with a bundle's header, the empty key")
     num_shards, producer = _header(value)
     entries: list[Entry] = []
+    most = in_force("MINIMIX_MAX_TENSORS", MAX_ENTRIES)
     for key, value in table:
-        if len(entries) == MAX_ENTRIES:
-            raise ValueError(f"more than {MAX_ENTRIES} tensors")
+        if len(entries) == most:
+            raise ValueError(f"more than {most} tensors (MINIMIX_MAX_TENSORS)")
         # A name that is no text has to be kept for the message; checked_name refuses it.
         entries.append(_entry(key.decode("utf-8", "surrogateescape"), value, num_shards))
     # After the loop: the parts of sliced tensors stand before these, under names of no text.

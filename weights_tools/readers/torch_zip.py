@@ -10,10 +10,10 @@ from __future__ import annotations
 from minimix.errors import WeightsError
 from weights_tools.readers.checkpoint import Contents, shown
 from weights_tools.readers.pickle_program import (
-    MAX_PICKLE_BYTES,
     TRUNCATED,
     PickleStream,
     list_globals,
+    most_pickle_bytes,
 )
 from weights_tools.readers.source import Source
 from weights_tools.readers.torch_objects import ALLOWED_GLOBALS, StorageStub, StorageTable
@@ -54,7 +54,7 @@ def read_torch_zip(source: Source) -> Contents:
         member.check(source)
     root, pickle = _pickle_member(source, members)
     big_endian = _is_big_endian(source, members.get(f"{root}/byteorder"))
-    pickled = _content(source, pickle, MAX_PICKLE_BYTES)
+    pickled = _pickled(source, pickle)
     stream = PickleStream(pickled, f"{source.path}: {shown(pickle.name)}")
     storages = StorageTable()
     loaded = load(stream, ALLOWED_GLOBALS, storages.persistent_load)
@@ -76,7 +76,7 @@ def zip_globals(source: Source) -> list[str]:
         WeightsError: the archive is damaged or compressed.
     """
     _, pickle = _pickle_member(source, list_members(source))
-    return list_globals(_content(source, pickle, MAX_PICKLE_BYTES))
+    return list_globals(_pickled(source, pickle))
 
 
 def _pickle_member(source: Source, members: dict[str, Member]) -> tuple[str, Member]:
@@ -87,11 +87,14 @@ def _pickle_member(source: Source, members: dict[str, Member]) -> tuple[str, Mem
     return found[0].removesuffix(f"/{PICKLE_NAME}"), members[found[0]]
 
 
-def _content(source: Source, member: Member, limit: int) -> bytes:
+def _pickled(source: Source, member: Member) -> bytes:
+    return _content(source, member, most_pickle_bytes(), " (MINIMIX_MAX_PICKLE_BYTES)")
+
+
+def _content(source: Source, member: Member, limit: int, override: str = "") -> bytes:
     if member.size_bytes > limit:
-        raise source.fail(
-            f"{shown(member.name)} has {member.size_bytes} bytes; accepted are {limit}"
-        )
+        found = f"{shown(member.name)} has {member.size_bytes} bytes"
+        raise source.fail(f"{found}; accepted are {limit}{override}")
     member.check(source)
     return source.data[member.start : member.end]
 

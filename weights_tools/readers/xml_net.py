@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from minimix.limits import in_force
 from weights_tools.readers.checkpoint import shown
 from weights_tools.readers.source import Source
 
@@ -100,8 +101,11 @@ def parse_net(source: Source) -> Net:
             or a subgraph, or is larger than the limits.
         expat.ExpatError: it is no well-formed XML.
     """
-    if source.size_bytes > MAX_XML_BYTES:
-        raise ValueError(f"{source.size_bytes} bytes of XML; accepted are {MAX_XML_BYTES}")
+    most = in_force("MINIMIX_MAX_XML_BYTES", MAX_XML_BYTES)
+    if source.size_bytes > most:
+        raise ValueError(
+            f"{source.size_bytes} bytes of XML; accepted are {most} (MINIMIX_MAX_XML_BYTES)"
+        )
     handler = _Handler()
     # Aware of namespaces, of which an IR has none: names with odd colons are refused.
     parser = expat.ParserCreate("UTF-8", "}")

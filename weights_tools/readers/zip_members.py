@@ -11,6 +11,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from minimix.limits import in_force
 from weights_tools.readers.checkpoint import shown
 from weights_tools.readers.source import Source
 
@@ -76,8 +77,9 @@ def list_members(source: Source) -> dict[str, Member]:
 
 def _list_members(source: Source) -> dict[str, Member]:
     count, position, end = _find_directory(source)
-    if count > MAX_MEMBERS:
-        raise ValueError(f"{count} members; accepted are {MAX_MEMBERS}")
+    most = in_force("MINIMIX_MAX_TENSORS", MAX_MEMBERS)
+    if count > most:
+        raise ValueError(f"{count} members; accepted are {most} (MINIMIX_MAX_TENSORS)")
     members: dict[str, Member] = {}
     spans: list[tuple[int, int]] = []
     directory_start = position

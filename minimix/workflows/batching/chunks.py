@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from minimix.errors import InputError
 from minimix.inputs import Input, named_input
-from minimix.workflows.batching.stores import check_online, is_elsewhere, is_stored, read_stored
+from minimix.workflows.batching.stores import (
+    absolute,
+    check_online,
+    is_elsewhere,
+    is_stored,
+    read_stored,
+)
 
 
 class Chunk(ABC):
@@ -25,6 +31,10 @@ class Chunk(ABC):
     def waits(self) -> bool:
         """Whether to open a picture is to wait for another machine."""
         return False
+
+    @abstractmethod
+    def absolute(self) -> Chunk:
+        """The same for a process in another folder: with absolute paths."""
 
     @abstractmethod
     def names(self) -> Sequence[str]:
@@ -58,6 +68,10 @@ class FileChunk(Chunk):
         """See ``Chunk``."""
         return any(map(is_elsewhere, self.files))
 
+    def absolute(self) -> FileChunk:
+        """See ``Chunk``."""
+        return replace(self, files=tuple(map(absolute, self.files)))
+
     def names(self) -> Sequence[str]:
         """Paths and URLs as they were found."""
         return self.files
@@ -77,6 +91,11 @@ class FileChunk(Chunk):
         except InputError as error:
             return failing_input(name, str(error))
         return Input(name, partial(read_stored, name))
+
+
+def too_large(size_bytes: int, most: int) -> str:
+    """Why a picture inside a file is not read."""
+    return f"{size_bytes:,} bytes; {most:,} at most. Raise MINIMIX_MAX_BYTES, or shrink it first"
 
 
 def failing_input(name: str, problem: str) -> Input:

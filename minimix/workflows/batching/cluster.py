@@ -9,6 +9,7 @@ beside it, costs a retry at most.
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import threading
 from collections import deque
@@ -32,6 +33,8 @@ DEATHS = 2
 
 BLAMED_AFTER = 2
 """Times that Dask gives up a single picture before it is the picture's fault."""
+
+_ADDRESS = re.compile(r"([a-z]+://)?[^/\s]+:[0-9]+/?")
 
 WAIT_S = 60.0
 """Seconds for a worker to appear."""
@@ -117,7 +120,7 @@ class Cluster:
             return 2 + 2 * self.threads
 
     def _submit(self, span: _Span) -> Any:
-        task = (self._key, span.chunk, span.start, span.stop, self.options)
+        task = (self._key, span.chunk.absolute(), span.start, span.stop, self.options)
         with _reached(self.client):
             return self.client.submit(worker.classify_chunk, *task, pure=False)
 
@@ -188,14 +191,18 @@ def connected(place: Place, model: Model, key: str, options: Options) -> Iterato
     distributed = _distributed()
     with ExitStack() as stack:
         client = stack.enter_context(_client(distributed, place))
+        where = place.scheduler or "the cluster of this machine"
         try:
             client.wait_for_workers(1, timeout=WAIT_S)
             plugin = _plugin(distributed, key, model, is_ours=place.scheduler is None)
             client.register_plugin(plugin, name=f"minimix-{key}")
         except TimeoutError as error:
-            where = place.scheduler or "the cluster of this machine"
             raise UsageError(
                 f"{where}: no worker within {WAIT_S:.0f} s. Start some: dask worker ADDRESS"
+            ) from error
+        except distributed.comm.CommClosedError as error:
+            raise UsageError(
+                f"{where}: a worker ended while it loaded the model. Give it more memory"
             ) from error
         stack.callback(_forget, client, key)
         yield Cluster(client, key, options)
@@ -246,6 +253,8 @@ def _client(distributed: Any, place: Place) -> Iterator[Any]:
     for handler in logging.getLogger("distributed").handlers:
         handler.setLevel(logging.CRITICAL)
     if place.scheduler is not None:
+        if not _ADDRESS.fullmatch(place.scheduler):  # Dask would look for it for minutes
+            raise UsageError(f"{place.scheduler}: expected an address such as tcp://host:8786")
         try:
             client = distributed.Client(place.scheduler, timeout=WAIT_S, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -261,6 +270,7 @@ def _client(distributed: Any, place: Place) -> Iterator[Any]:
         # What a worker holds is the model and a few pictures: nothing to be spilt to disk.
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
+        "distributed.worker.memory.pause": False,  # nothing would ever end the pause
         # Looking at each process a hundred times a second, and giving memory back to the system
         # after each picture, cost a tenth of the rate.
         "distributed.worker.profile.enabled": False,
@@ -269,17 +279,25 @@ def _client(distributed: Any, place: Place) -> Iterator[Any]:
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
         with _without_interrupts():  # which processes inherit
-            cluster = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=place.jobs,
-                    threads_per_worker=1,
-                    processes=True,
-                    memory_limit=place.memory_bytes,
-                    dashboard_address=place.dashboard,
-                    silence_logs=logging.CRITICAL,
-                )
-            )
+            cluster = stack.enter_context(_local_cluster(distributed, place))
         yield stack.enter_context(distributed.Client(cluster, set_as_default=False))
+
+
+def _local_cluster(distributed: Any, place: Place) -> Any:
+    try:
+        return distributed.LocalCluster(
+            n_workers=place.jobs,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=place.memory_bytes,
+            dashboard_address=place.dashboard,
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:  # Dask's, of what kept the scheduler from starting
+        cause = error.__cause__ or error
+        raise UsageError(
+            f"no cluster can be started here, with its dashboard on {place.dashboard}: {cause}"
+        ) from error
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Rows -> a folder of Parquet or NDJSON files that any tool reads, with a summary beside them.
 
-part-00000.parquet    100,000 rows a file at most, in the order of the pictures
-_summary.json         model, options, and how many pictures failed; readers skip its name
+part-00000.parquet    about 100,000 rows a file, in the order of the pictures
+_summary.json         model, options, and how many pictures failed; pyarrow skips its name
 
 path    what the picture is called
 index, label, p       the best class; null where the picture failed
@@ -26,6 +26,9 @@ from minimix.workflows.resuming.rows import Rows
 
 Format = Literal["parquet", "ndjson"]
 
+SUMMARY = "_summary.json"
+"""The file that tells a folder of results from others."""
+
 ROWS_OF_FILE, ROWS_OF_GROUP = 100_000, 10_000
 
 Record = dict[str, Any]
@@ -38,6 +41,12 @@ class Block:
 
     names: Sequence[str]
     rows: Rows
+
+
+def is_result(name: str) -> bool:
+    """Whether a file of this machine is one of an earlier batch's results."""
+    path = Path(name)
+    return path.name.startswith("part-") and (path.parent / SUMMARY).is_file()
 
 
 def check_format(format_: Format) -> None:

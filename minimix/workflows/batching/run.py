@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import minimix
-from minimix.errors import UsageError
+from minimix.errors import InputError, UsageError
 from minimix.model import Model
-from minimix.workflows.batching.chunks import Chunk
+from minimix.workflows.batching.chunks import Chunk, FileChunk
 from minimix.workflows.batching.cluster import Cluster, Place, Tally, connected
-from minimix.workflows.batching.results import Block, Format, check_format, write_results
+from minimix.workflows.batching.results import SUMMARY, Block, Format, check_format, write_results
 from minimix.workflows.batching.sources import Sources, from_line, to_line
 from minimix.workflows.batching.worker import Options
 from minimix.workflows.resuming import rows as row_files
@@ -25,7 +25,6 @@ from minimix.workflows.resuming.parts import Parts, is_product, open_parts, part
 from minimix.workflows.resuming.rows import Rows
 from minimix.workflows.resuming.tasks import Progress, model_facts
 
-SUMMARY = "_summary.json"
 SCHEMA_VERSION = 1
 MOST_FAILURES = 20
 """Failed pictures that a report names; the results name all."""
@@ -73,7 +72,7 @@ def run_batch(
         sources: what to classify.
         out: the folder of results, see ``results``.
         format_: of its files.
-        options: of the rows.
+        options: of the rows; of no more classes than the model has.
         place: where the work runs; by default one process here.
         force: replace an earlier folder of results.
         restart: discard what an earlier run left behind.
@@ -81,21 +80,21 @@ def run_batch(
         started: called with the workers, when they are there.
 
     Raises:
+        InputError: nothing of what was named could be found.
         UsageError: the folder exists, other work is kept beside it, there are no pictures, a table
             has no pictures, a library is not installed, or no workers can be had.
         OutputError: the disk is full, the folder is read-only.
     """
     options, place = options or Options(), place or Place()
+    options = replace(options, top=min(options.top, len(model.labels)))
     check_format(format_)
-    if options.top > len(model.labels):
-        raise UsageError(f"top is {options.top}; the model has {len(model.labels)} classes")
     folder = parts_folder(out)
     if not is_product(folder, out):
         _check_out(out, force=force)
     manifest = _manifest(model, sources, options)
     lines = map(to_line, sources.chunks())
     with open_parts(folder, manifest, lines, restart=restart) as parts:
-        work = _Work(parts, options)
+        work = _Work(parts, options, offline=sources.offline)
         report = work.complete(model, place, manifest, progress, started)
         with parts.result(out) as assembled:
             assembled.mkdir()
@@ -139,11 +138,24 @@ def _manifest(model: Model, sources: Sources, options: Options) -> dict[str, Any
 class _Work:
     """Chunks and the parts that hold their rows."""
 
-    def __init__(self, parts: Parts, options: Options) -> None:
-        self._parts, self._options = parts, options
-        self._lengths = [len(chunk) for chunk in self._chunks()]
+    def __init__(self, parts: Parts, options: Options, *, offline: bool) -> None:
+        self._parts, self._options, self._offline = parts, options, offline
+        self._lengths: list[int] = []
+        found = False
+        for chunk in self._chunks():
+            self._lengths.append(len(chunk))
+            found = found or not isinstance(chunk, FileChunk) or len(chunk.problems) < len(chunk)
         if not self._lengths:
             raise UsageError("no pictures; name at least one")
+        if not found:
+            raise InputError(self._nothing_found())
+
+    def _nothing_found(self) -> str:
+        chunk = next(self._chunks())
+        assert isinstance(chunk, FileChunk)
+        said = f"{chunk.files[0]}: {chunk.problems[0]}"
+        more = sum(self._lengths) - 1
+        return f"{said} (and {more:,} more, none of which is there)" if more else said
 
     def complete(
         self,
@@ -189,7 +201,8 @@ class _Work:
 
     def _chunks(self) -> Iterator[Chunk]:
         with (self._parts.folder / INPUTS).open(encoding="utf-8") as lines:
-            yield from map(from_line, lines)
+            for line in lines:
+                yield from_line(line, offline=self._offline)
 
     def _decode(self, number: int, content: bytes) -> Rows:
         return row_files.decode(content, self._options.kind, self._lengths[number])

@@ -13,6 +13,7 @@ from minimix.network import is_offline
 from minimix.workflows.batching import stores
 from minimix.workflows.batching.chunks import Chunk, FileChunk
 from minimix.workflows.batching.parquet import ParquetChunk, table_chunks
+from minimix.workflows.batching.results import is_result
 from minimix.workflows.batching.tar_shards import Member, TarChunk, members_of
 
 
@@ -64,7 +65,8 @@ class Sources:
         found = find_inputs(self.named, listed=self.listed, offline=offline, endings=stores.ENDINGS)
         for item in found:
             if not stores.is_stored(item.name):
-                yield item
+                if not is_result(item.name):  # of ours, in a folder that is read once more
+                    yield item
                 continue
             try:
                 stores.check_online(item.name, offline=offline)
@@ -75,7 +77,11 @@ class Sources:
     def _inside(self, item: Input) -> Iterator[Chunk] | None:
         """Chunks of a file that holds many pictures; None of a picture."""
         ending = stores.ending_of(item.name)
-        if item.problem or ending not in (stores.SHARD, stores.TABLE):
+        if item.problem:
+            return None
+        if item.name.lower().endswith(_COMPRESSED):
+            return _refused("a compressed shard, of which no part can be read alone. Unpack it")
+        if ending not in (stores.SHARD, stores.TABLE):
             return None
         if ending == stores.SHARD:
             return self._shard(item.name)
@@ -104,6 +110,11 @@ class Sources:
         yield from table_chunks(name, self.chunk_size, self.image_column, self.identity)
 
 
+def _refused(why: str) -> Iterator[Chunk]:
+    raise InputError(why)
+    yield  # or it would raise before anybody asks for a chunk
+
+
 class _Files:
     """Pictures that wait until they are a chunk."""
 
@@ -123,41 +134,52 @@ class _Files:
         return chunk
 
 
+_COMPRESSED = (".tgz", ".tbz2", ".txz", *(f".tar.{kind}" for kind in ("gz", "bz2", "xz", "zst")))
+
 _KINDS: dict[str, type[FileChunk | TarChunk | ParquetChunk]] = {
     "files": FileChunk,
     "shard": TarChunk,
     "table": ParquetChunk,
 }
+_NAMED = {"files": "files", "shard": "shard", "table": "file"}
+"""The field of each that names files."""
 
 
 def to_line(chunk: Chunk) -> str:
-    """A chunk -> a line of JSON: what it is called, its kind, fields, and its files' states."""
+    """A chunk -> a line of JSON: its files, their states, its kind, and its other fields.
+
+    Whether the network may be used is no part of what the rows depend on.
+    """
     assert isinstance(chunk, FileChunk | TarChunk | ParquetChunk)
     kind = next(name for name, known in _KINDS.items() if isinstance(chunk, known))
-    if isinstance(chunk, FileChunk):
-        title, files = chunk.files[0], chunk.files
-    else:
-        file = chunk.shard if isinstance(chunk, TarChunk) else chunk.file
-        title, files = chunk.names()[0] if isinstance(chunk, TarChunk) else file, (file,)
-    return json.dumps([title, kind, asdict(chunk), [_state(name) for name in files]])
+    fields = asdict(chunk)
+    files = fields.pop(_NAMED[kind])
+    fields.pop("offline", None)
+    named = files if kind == "files" else [files]
+    return json.dumps([named, [_state(name) for name in named], kind, fields])
 
 
-def from_line(line: str) -> Chunk:
+def from_line(line: str, *, offline: bool = False) -> Chunk:
     """A line of ``to_line`` -> the chunk.
+
+    Args:
+        line: of JSON.
+        offline: whether its files have to be of this machine.
 
     Raises:
         ValueError: it is none.
     """
     try:
-        _, kind, fields, _ = json.loads(line)
+        files, _, kind, fields = json.loads(line)
         if kind == "files":
             problems = {int(n): why for n, why in fields["problems"].items()}
-            return FileChunk(tuple(fields["files"]), problems, fields["offline"])
+            return FileChunk(tuple(files), problems, offline)
+        (file,) = files
         if kind == "shard":
             members = tuple((name, start, size) for name, start, size in fields["members"])
-            return TarChunk(fields["shard"], members)
-        return _KINDS[kind](**fields)
-    except (KeyError, TypeError) as error:
+            return TarChunk(file, members)
+        return _KINDS[kind](**{_NAMED[kind]: file}, **fields)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no chunk: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from minimix.errors import InputError, UsageError
-from minimix.inputs import MAX_BYTES, PICTURE_ENDINGS, NamedBytes
+from minimix.inputs import PICTURE_ENDINGS, NamedBytes, largest_bytes
 from minimix.network import OFFLINE_VARIABLE
+from minimix.streams import read_at_most
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LOCAL = frozenset({"file", "local", "memory"})
@@ -53,6 +55,15 @@ def is_elsewhere(name: str) -> bool:
     (True, False, False)
     """
     return scheme_of(name) not in _LOCAL | {""}
+
+
+def absolute(name: str) -> str:
+    """A name that means the same in any folder.
+
+    >>> absolute("s3://bucket/a.jpg"), absolute("/photos/a.jpg")
+    ('s3://bucket/a.jpg', '/photos/a.jpg')
+    """
+    return name if scheme_of(name) else os.path.abspath(name)  # noqa: PTH100 - no links resolved
 
 
 def check_online(name: str, *, offline: bool) -> None:
@@ -116,7 +127,7 @@ def read_stored(name: str) -> NamedBytes:
     """
     try:
         with open_binary(name) as file:
-            return NamedBytes(checked_bytes(file.read(MAX_BYTES + 1)), name)
+            return NamedBytes(checked_bytes(read_at_most(file, largest_bytes() + 1)), name)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 
@@ -127,8 +138,9 @@ def checked_bytes(content: bytes) -> bytes:
     Raises:
         InputError: they are.
     """
-    if len(content) > MAX_BYTES:
-        raise InputError(f"more than {MAX_BYTES:,} bytes. Shrink it first")
+    most = largest_bytes()
+    if len(content) > most:
+        raise InputError(f"more than {most:,} bytes. Shrink it first, or raise MINIMIX_MAX_BYTES")
     return content
 
 

@@ -10,10 +10,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from minimix.errors import OutputError, UsageError
+from minimix.errors import OutputError, UsageError, brief
 
 FORMAT, VERSION = "minimix-parts", 1
-MANIFEST, INPUTS, LOCK = "manifest.json", "inputs.ndjson", "lock"
+MANIFEST, INPUTS, LOCK, PART = "manifest.json", "inputs.ndjson", "lock", "part-"
 
 
 def begin(folder: Path, manifest: Mapping[str, Any], inputs: Iterable[str]) -> bytes:
@@ -27,7 +27,7 @@ def begin(folder: Path, manifest: Mapping[str, Any], inputs: Iterable[str]) -> b
     stated = {"count": count, "sha256": sha256}
     wanted = {"format": FORMAT, "version": VERSION, **manifest, "inputs": stated}
     text = json.dumps(wanted, sort_keys=True, indent=1).encode()
-    if (folder / MANIFEST).exists():
+    if (folder / MANIFEST).exists() and has_parts(folder):
         found = _read_manifest(folder)
         if found != json.loads(text):
             differences = _differences(found, json.loads(text), folder)
@@ -36,12 +36,18 @@ def begin(folder: Path, manifest: Mapping[str, Any], inputs: Iterable[str]) -> b
                 f"{folder}: holds other work; {differences}. Run the same as then to go on with "
                 "it, or give --restart to discard it"
             )
-        listing.unlink()
+        # The list that is there is the same, unless somebody changed it.
+        listing.replace(folder / INPUTS)
     else:
         _clear_but(folder, listing)
         listing.replace(folder / INPUTS)
         write_whole(folder / MANIFEST, text)
     return hashlib.sha256(text).digest()
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether something has been done in a folder of work; otherwise it is nobody's."""
+    return any(path.name.startswith(PART) for path in folder.iterdir())
 
 
 def _clear_but(folder: Path, kept: Path) -> None:
@@ -65,7 +71,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> tuple[int, str]:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / MANIFEST).read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise UsageError(f"{folder / MANIFEST}: is damaged; give --restart to begin anew")
@@ -77,13 +83,17 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any], folder: Path) ->
     old, new = _flat(found), _flat(wanted)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     said = [
-        f"{key} was {old.get(key, 'not there')}, is {new.get(key, 'not there')}"
+        f"{brief(key, 80)} was {_value(old, key)}, is {_value(new, key)}"
         for key in keys
         if not key.startswith("inputs.")
     ]
     if len(said) < len(keys):
         said.append(_first_other_input(folder))
-    return "; ".join(said)
+    return brief("; ".join(said), 2000)
+
+
+def _value(facts: Mapping[str, Any], key: str) -> str:
+    return brief(facts.get(key, "not there"), 200)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -106,22 +116,36 @@ def _first_other_input(folder: Path) -> str:
     if not old_lines.exists():
         return "the list of its inputs is lost"
     with old_lines.open("rb") as old, new_lines.open("rb") as new:
-        for number, (was, now) in enumerate(zip_longest(old, new), start=1):
+        number = 1
+        for was, now in zip_longest(old, new):
+            inputs = _inputs_in(now)
             if was != now:
-                before, after = _name_in(was), _name_in(now)
-                if before == after:
-                    return f"input {number}, {after}, has changed since"
-                return f"input {number} was {before}, is {after}"
+                return _other_input(_inputs_in(was), inputs, number)
+            number += len(inputs)
     return "the list of its inputs is damaged"
 
 
-def _name_in(line: bytes | None) -> str:
+def _other_input(old: list[Any], new: list[Any], number: int) -> str:
+    pairs = zip_longest(old, new, fillvalue=("none", None))
+    for place, ((before, was), (after, now)) in enumerate(pairs, start=number):
+        if before != after:
+            return f"input {place} was {brief(before, 200)}, is {brief(after, 200)}"
+        if was != now:
+            return f"input {place}, {brief(after, 200)}, has changed since"
+    return f"input {number}, {brief(new[0][0], 200)}, and those after it are read in other parts"
+
+
+def _inputs_in(line: bytes | None) -> list[Any]:
+    """Names of a line's inputs, and what else is stated of each."""
     if line is None:
-        return "none"
+        return []
     try:
-        return str(json.loads(line)[0])
-    except (ValueError, LookupError, TypeError):
-        return "damaged"
+        names, *rest = json.loads(line)
+        if not isinstance(names, list):
+            names, rest = [names], [[rest]]
+        return list(zip(names, rest[0], strict=True))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return [("damaged", line)]
 
 
 def write_whole(path: Path, content: bytes) -> None:

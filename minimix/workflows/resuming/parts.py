@@ -30,7 +30,9 @@ from minimix.workflows.resuming.manifest import (
     INPUTS,
     LOCK,
     MANIFEST,
+    PART,
     begin,
+    has_parts,
     unusable,
     write_whole,
     writing,
@@ -133,7 +135,7 @@ class Parts:
         _clear(self.folder)
 
     def _path(self, index: int) -> Path:
-        return self.folder / f"part-{index:06d}"
+        return self.folder / f"{PART}{index:06d}"
 
     def _checksum(self, index: int, content: bytes) -> bytes:
         return hashlib.sha256(self._digest + index.to_bytes(8, "big") + content).digest()
@@ -169,7 +171,8 @@ def open_parts(
     Args:
         folder: see ``parts_folder``; its parent exists.
         manifest: JSON of what the parts depend on beside the inputs: model, options, version.
-        inputs: one JSON list per input, its name first, with all that the parts depend on.
+        inputs: one JSON list per input, its name first, with all that the parts depend on; or per
+            several inputs: their names, a list of what is stated of each, and the rest.
         count: how many parts there are; by default one per input.
         restart: discard what is there.
 
@@ -186,7 +189,12 @@ def open_parts(
             digest = begin(folder, manifest, inputs)
         with writing(folder):
             number = _count_lines(folder / INPUTS) if count is None else count
-        yield Parts(folder, digest, number)
+        try:
+            yield Parts(folder, digest, number)
+        finally:
+            with suppress(OSError):
+                if not has_parts(folder):  # in nobody's way, then
+                    _clear(folder)
 
 
 def _count_lines(path: Path) -> int:
@@ -210,15 +218,17 @@ def _alone_in(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is held; Windows does not let go of an open file, there it goes after.
+        # All while it is held: as soon as it is not, somebody else may begin here.
+        with suppress(OSError):
+            if not (folder / MANIFEST).exists():
+                _clear(folder)
         with suppress(OSError):
             lock_file.unlink()
         lock.release()
-        if not (folder / MANIFEST).exists():
-            with suppress(OSError):
-                _clear(folder)
+        with suppress(OSError):  # Windows does not let go of an open file; nothing empty stays
+            if os.name == "nt":
                 lock_file.unlink(missing_ok=True)
-                folder.rmdir()
+            folder.rmdir()
 
 
 def _is_held(lock: FileLock, folder: Path) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from minimix.errors import UsageError
+from minimix.errors import UsageError, brief
 from minimix.labels import imagenet_classes, imagenet_wnids
 from minimix.model import Model
 
@@ -15,6 +15,7 @@ SHOWN = 5
 """Unknown words that a message lists."""
 
 _WNID = re.compile(r"n\d{8}")
+_MOST_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,15 @@ class Layout:
     is_single: bool = True
 
 
+def is_number(word: str) -> bool:
+    """Whether a word is a whole number that can count classes.
+
+    >>> is_number("388"), is_number("-1"), is_number("\u00b2"), is_number("9" * 5000)
+    (True, False, False, False)
+    """
+    return word.isascii() and word.isdigit() and len(word) < _MOST_DIGITS
+
+
 def resolve(words: Iterable[str], classes: Classes, what: str) -> tuple[str, dict[str, int]]:
     """Words that all name classes in one way -> that way, and each word's class.
 
@@ -84,9 +94,10 @@ def resolve(words: Iterable[str], classes: Classes, what: str) -> tuple[str, dic
     for other, read in others:
         for word in distinct:
             if read[word] != chosen[word]:
+                one = f"class {chosen[word]} ({classes.names[chosen[word]]}) by {way}"
+                two = f"class {read[word]} ({classes.names[read[word]]}) by {other}"
                 raise UsageError(
-                    f"{what}: {word!r} is class {chosen[word]} ({classes.names[chosen[word]]}) by "
-                    f"{way} and class {read[word]} ({classes.names[read[word]]}) by {other}; give "
+                    f"{what}: {_quoted(word)} is {one} and {two}; give "
                     "--labels FILE with names that are not numbers of other classes"
                 )
     return way, chosen
@@ -99,8 +110,7 @@ def _ways(classes: Classes) -> Mapping[str, Callable[[str], int | None]]:
     names = {name: n for n, name in enumerate(folded) if times[name] == 1}
 
     def index(word: str) -> int | None:
-        is_number = word.isascii() and word.isdigit() and len(word) < 10
-        return int(word) if is_number and int(word) < len(classes) else None
+        return int(word) if is_number(word) and int(word) < len(classes) else None
 
     return {
         "synset": wnids.get,
@@ -113,13 +123,17 @@ def _fold(name: str) -> str:
     return " ".join(name.replace("_", " ").split()).casefold()
 
 
+def _quoted(word: str) -> str:
+    return brief(repr(word), 80)
+
+
 def _unknown(
     words: list[str], found: Mapping[str, Mapping[str, int]], classes: Classes, what: str
 ) -> str:
     """Why words are no classes, and what to do."""
     way = max(found, key=lambda way: len(found[way]))
     unknown = [word for word in words if word not in found[way]]
-    listed = ", ".join(map(repr, unknown[:SHOWN])) + (", ..." if len(unknown) > SHOWN else "")
+    listed = ", ".join(map(_quoted, unknown[:SHOWN])) + (", ..." if len(unknown) > SHOWN else "")
     if len(unknown) < len(words):
         message = (
             f"{what}: {len(unknown):,} of {len(words):,} are no {way} of {classes.model}'s "
@@ -131,7 +145,7 @@ def _unknown(
             f"{what}: none is a class of {classes.model} by {ways}; found {listed}; expected such "
             f"as {classes.names[0]!r}. "
         )
-    numbers = [int(word) for word in words if word.isascii() and word.isdigit()]
+    numbers = [int(word) for word in words if is_number(word)]
     if len(numbers) == len(words) and max(numbers) == len(classes) and 0 not in numbers:
         return message + "They look counted from 1; indices count from 0"
     if not classes.wnids and all(_WNID.fullmatch(word) for word in words):

@@ -20,15 +20,26 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from minimix.errors import UsageError
+from minimix.errors import UsageError, brief
 from minimix.inputs import PICTURE_ENDINGS
-from minimix.workflows.validation.classes import Classes, Labelled, Layout, resolve
+from minimix.workflows.validation.classes import (
+    Classes,
+    Labelled,
+    Layout,
+    is_number,
+    resolve,
+)
+from minimix.workflows.wording import counted
 
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})$")
-_WITH_BOXES = re.compile(r"(n\d{8})( \d+)+( \1( \d+)+)* *$")
+_WITH_BOXES = re.compile(r"(n\d{8})( \d+)+( \1( \d+)+)*")
+LONGEST_LINE = 8192
+"""Characters of a line that spaces separate: trying where a name ends takes its square."""
+
 _DEVKIT = (
     "the ids of ImageNet's devkit have an order of their own. Give --devkit-map FILE, one "
-    '"id synset" a line (1 n02119789), as in the meta file of the devkit'
+    '"id synset" a line (1 n02119789), as in the meta file of the devkit. Indices from 0 need '
+    'a file with "NAME LABEL" a line'
 )
 
 
@@ -104,42 +115,68 @@ class _Names:
 
 def _pairs(lines: list[str], file: Path, known: _Names) -> list[tuple[str, str]] | None:
     """(name, label) of every line; None if the lines hold labels only."""
-    delimiter = _delimiter(lines[0], file)
+    delimiter = _delimiter(lines, file, known)
     if delimiter is None:
-        split = [_split(line.strip(), known) for line in lines]
+        split = [
+            _split(line.strip(), known, f"{file}: line {n}") for n, line in enumerate(lines, 1)
+        ]
         names = [name for name, _ in split]
         return split if any(map(known.find, names)) or any(map(_is_picture, names)) else None
-    rows = list(csv.reader(lines, delimiter=delimiter))
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter))
+    except csv.Error as error:
+        raise UsageError(f"{file}: no table of files and labels: {error}") from error
     short = next((n for n, row in enumerate(rows, 1) if len(row) < 2), None)
     if short is not None:
         raise UsageError(
-            f"{file}: line {short}: expected a file and a label, found {rows[short - 1]}"
+            f"{file}: line {short}: expected a file and a label, found {_shown(rows[short - 1])}"
         )
     if known.find(rows[0][0].strip()) is None and len(rows) > 1 and known.find(rows[1][0].strip()):
         rows = rows[1:]  # the heading
-    return [(row[0].strip(), _WITH_BOXES.sub(r"\1", row[1].strip())) for row in rows]
+    return [(row[0].strip(), _without_boxes(row[1].strip())) for row in rows]
+
+
+def _without_boxes(label: str) -> str:
+    """Kaggle's ``n02510455 1 2 3 4 n02510455 5 6 7 8`` -> the synset."""
+    found = _WITH_BOXES.fullmatch(label)
+    return found[1] if found else label
+
+
+def _shown(found: object) -> str:
+    """What stands in a file -> how messages quote it."""
+    return brief(repr(found), 80)
 
 
 def _is_picture(name: str) -> bool:
     return PurePath(name).suffix.lower() in PICTURE_ENDINGS
 
 
-def _delimiter(line: str, file: Path) -> str | None:
-    if "\t" in line:
+def _delimiter(lines: list[str], file: Path, known: _Names) -> str | None:
+    """A tab, or a comma; None if lines are separated by spaces, or hold a label only.
+
+    A label may hold commas of its own: they separate where a picture is on one side of the first.
+    """
+    if "\t" in lines[0]:
         return "\t"
-    return "," if file.suffix.lower() == ".csv" or "," in line else None
+    if file.suffix.lower() == ".csv":
+        return ","
+    halves = (line.strip().partition(",") for line in lines if "," in line)
+    cells = ((a.strip(' "'), b.strip(' "')) for a, _, b in halves)
+    is_table = any(known.find(a) or _is_picture(a) or _is_picture(b) for a, b in cells)
+    return "," if is_table else None
 
 
-def _split(line: str, known: _Names) -> tuple[str, str]:
+def _split(line: str, known: _Names, where: str) -> tuple[str, str]:
     """A line with spaces -> (name, label); both may hold spaces, so the pictures decide."""
-    candidates = []
-    words = line.split(" ")
-    for n in range(len(words) - 1, 0, -1):
-        name, label = " ".join(words[:n]).strip(), " ".join(words[n:]).strip()
+    if len(line) > LONGEST_LINE:
+        raise UsageError(f"{where} has {len(line):,} characters; at most {LONGEST_LINE:,} are read")
+    end = len(line)
+    while (end := line.rfind(" ", 0, end)) >= 0:
+        name, label = line[:end].strip(), line[end:].strip()
         if label and known.find(name) is not None:
             return name, label
-        candidates.append((name, label))
-    return candidates[0] if candidates else (line, "")
+    name, _, label = line.rpartition(" ")
+    return (name.strip(), label.strip()) if name else (line, "")
 
 
 def _named(
@@ -158,18 +195,20 @@ def _named(
         there += found is not None
         path = name if found is None else found
         if chosen.setdefault(path, (index,)) != (index,):
-            raise UsageError(f"{file}: {name} has two labels, {chosen[path][0]} and {index}")
+            two = f"{chosen[path][0]} and {index}"
+            raise UsageError(f"{file}: {brief(name, 80)} has two labels, {two}")
     if 2 * there < len(pairs):
-        missing = next(name for name, _ in pairs if known.find(name) is None)
+        missing = brief(next(name for name, _ in pairs if known.find(name) is None), 80)
         raise UsageError(
-            f"{file}: only {there:,} of its {len(pairs):,} files are in {folder} (first that is "
-            f"not: {missing}). Is it another data set's, or does its other column hold the names?"
+            f"{file}: only {there:,} of {counted(len(pairs), 'file')} found in {folder} (first "
+            f"that is not: {missing}). Is it another data set's, or does its other column hold the "
+            "names?"
         )
     without = [path for path in pictures if path not in chosen]
     if without:
         raise UsageError(
-            f"{folder}: {len(without):,} of {len(pictures):,} pictures have no label in {file} "
-            f"(first: {without[0]}). Label them, or move them away"
+            f"{folder}: {len(without):,} of {counted(len(pictures), 'picture')} without a label in "
+            f"{file} (first: {without[0]}). Label them, or move them away"
         )
     return _layout(folder, list(chosen.items()), f"files with labels in {file.name}")
 
@@ -191,13 +230,14 @@ def _in_order(folder: Path, pictures: list[str], count: int, file: Path) -> list
         order = [(path, int(m[1]) - 1) for path, m in zip(pictures, numbers, strict=True) if m]
         without = next((path for path, n in order if not 0 <= n < count), None)
         if without is not None:
-            raise UsageError(f"{file}: has {count:,} labels, and none for {without}")
+            raise UsageError(f"{file}: has {counted(count, 'label')}, and none for {without}")
         if len({n for _, n in order}) != len(order):
             raise UsageError(f"{folder}: two files have one number; labels by order need one each")
         return order
     if len(pictures) != count:
         raise UsageError(
-            f"{file}: {count:,} labels without file names for {len(pictures):,} pictures in "
+            f"{file}: {counted(count, 'label')} without file names for "
+            f"{counted(len(pictures), 'picture')} in "
             f'{folder}; expected as many. Give a file with "NAME LABEL" a line'
         )
     if any(os.sep in path for path in pictures):
@@ -211,18 +251,18 @@ def _in_order(folder: Path, pictures: list[str], count: int, file: Path) -> list
 def _devkit_or_words(
     words: list[str], classes: Classes, file: Path, devkit_map: Path | None
 ) -> list[int]:
-    """Labels by order -> classes; numbers without a 0 among them may be the devkit's ids."""
+    """Labels by order -> classes.  ImageNet's, as numbers without a 0, may be the devkit's ids."""
     if devkit_map is None:
-        if all(word.isdigit() for word in words) and "0" not in words:
+        if classes.wnids and all(map(is_number, words)) and "0" not in words:
             raise UsageError(
-                f"{file}: numbers from 1 to {max(map(int, words))} in order: {_DEVKIT}"
+                f"{file}: numbers from 1 to {max(map(int, words)):,} without names: {_DEVKIT}"
             )
         _, index = resolve(words, classes, f"{file}: labels")
         return [index[word] for word in words]
     synset = _mapping(devkit_map)
     unknown = next((word for word in words if word not in synset), None)
     if unknown is not None:
-        raise UsageError(f"{file}: {unknown!r} is no id in {devkit_map}; {_DEVKIT}")
+        raise UsageError(f"{file}: {_shown(unknown)} is no id in {devkit_map}; {_DEVKIT}")
     used = [synset[word] for word in words]
     _, index = resolve(used, classes, f"{devkit_map}: synsets")
     return [index[word] for word in used]
@@ -235,14 +275,16 @@ def _mapping(file: Path) -> dict[str, str]:
         fields = re.split(r"[\s,;]+", line.strip())[:2]
         if fields == [""]:
             continue
-        ids = [word for word in fields if word.isdigit()]
+        ids = [word for word in fields if is_number(word)]
         synsets = [word for word in fields if re.fullmatch(r"n\d{8}", word)]
         if (
             len(ids) != 1
             or len(synsets) != 1
             or mapping.setdefault(ids[0], synsets[0]) != synsets[0]
         ):
-            raise UsageError(f'{file}: line {number}: expected "id synset" once, found {line!r}')
+            raise UsageError(
+                f'{file}: line {number}: expected "id synset" once, found {_shown(line)}'
+            )
     return mapping
 
 
@@ -250,7 +292,7 @@ def _real(folder: Path, pictures: list[str], classes: Classes, file: Path, conte
     """ReaL labels: by the pictures' numbers, the classes any of which counts."""
     try:
         listed = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
     if not isinstance(listed, list) or not all(_is_classes(item, len(classes)) for item in listed):
         raise UsageError(
