@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -13,6 +15,10 @@ from tests.strategies import random_params
 # A loaded machine is no error of the code under test, and nothing is written beside the tests.
 settings.register_profile("minimix", deadline=None, database=None)
 settings.load_profile("minimix")
+
+# A shell has what it starts in the background ignore Ctrl-C, and all that this starts in turn.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
