@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimix.errors import InputError, UsageError
+from minimix.predictor import column_names
 
 if TYPE_CHECKING:
     from minimix.images import Exif
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 
 _PARAMETERS = ("model", "node", "batch_size", "exif", "threads")
 _CONTAINERS = ("default", "pandas", "polars")
+_SHOWN = 8
 
 
 class Embedder:
     """A scikit-learn transformer: N pictures -> (N, features) float32.
 
-    Pictures are paths, bytes, Pillow images or (H, W, 3) uint8 arrays, in a list or an array.
+    Pictures are paths, bytes, Pillow images or (H, W, 3) uint8 arrays, in a list, an array, or a
+    table of one column, as ``ColumnTransformer`` passes it: choose that by its name, ``["path"]``.
     Nothing is learned: ``transform`` may come without ``fit``.
 
     Args:
@@ -38,7 +41,7 @@ class Embedder:
         node: whose output the features are; one with a height and a width is flattened.
         batch_size: pictures computed together.
         exif: ``apply`` or ``ignore`` the orientation that a camera noted.
-        threads: of the compiled engine; by default one per core.
+        threads: of the compiled engine; by default one per core.  A loaded model has its own.
 
     >>> embedder = Embedder("mixnet-pocket", threads=1)
     >>> embedder.transform([np.zeros((8, 8, 3), np.uint8)]).shape
@@ -112,8 +115,8 @@ class Embedder:
 
         Raises:
             InputError: a picture is missing, unreadable or refused.
-            UsageError: an argument cannot be used, X is a single name, or the library of the
-                table is not installed.
+            UsageError: an argument cannot be used, X is a single name or has several columns, or
+                the library of the table is not installed.
         """
         container = self._container()
         array = self._transformed(X)
@@ -178,23 +181,22 @@ class Embedder:
 
     def _network(self) -> NodeOutput:
         """The network as far as the node; kept until an argument changes."""
-        from minimix.model import Model, load
+        from minimix.model import loaded
         from minimix.workflows.node_output import NodeOutput
 
         key = (self.model, self.node, self.threads)
-        loaded: tuple[Any, NodeOutput] | None = vars(self).get("_loaded")
-        if loaded is None or loaded[0] != key:
-            given = self.model
-            model = given if isinstance(given, Model) else load(given, threads=self.threads)
-            loaded = self._loaded = key, NodeOutput(model, self.node)
-        return loaded[1]
+        kept: tuple[Any, NodeOutput] | None = vars(self).get("_loaded")
+        if kept is None or kept[0] != key:
+            model = loaded(self.model, threads=self.threads)
+            kept = self._loaded = key, NodeOutput(model, self.node)
+        return kept[1]
 
     def _batches(self, X: Iterable[Any]) -> Iterator[list[Any]]:
         if isinstance(X, str | bytes | Path):
             raise UsageError(f"expected a list of pictures, found one: {X!r}. Write [{X!r}]")
         if type(self.batch_size) is not int or self.batch_size < 1:
             raise UsageError(f"batch_size is {self.batch_size!r}; expected a whole number from 1")
-        pictures = iter(X)
+        pictures = iter(_column(X))
         while batch := list(islice(pictures, self.batch_size)):
             # Elements of arrays of text are NumPy's own strings, and str all the same.
             yield [_picture(item) for item in batch]
@@ -205,6 +207,26 @@ def _library(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise UsageError(f"features as a {name} table: pip install {name} ({error})") from error
+
+
+def _column(X: Any) -> Any:
+    """The column of a table, or of an array of texts or objects with two axes; or what X is.
+
+    Raises:
+        UsageError: it has not one column.
+    """
+    table = column_names(X)
+    names = table
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OSU":
+        names = list(range(X.shape[1]))
+    if names is None:
+        return X
+    if len(names) != 1:
+        shown = ", ".join(map(str, names[:_SHOWN])) or "none"
+        raise UsageError(
+            f"expected one column of pictures, found {len(names):,} ({shown}); choose one"
+        )
+    return X[:, 0] if table is None else np.asarray(X[names[0]])
 
 
 def _picture(item: Any) -> Any:

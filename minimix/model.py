@@ -84,6 +84,9 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.file, self.engine.name, self.size, self.threads)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        return self  # nothing in it changes, and the weights are large
+
     def preprocess(self, images_: Source | Several, *, exif: Exif = "apply") -> Array:
         """One picture or a list of them -> (N, size, size, 3) float32, as the network expects.
 
@@ -288,6 +291,23 @@ def load(
     """
     file = _read(hub.locate(name_or_path, weights, offline=offline, progress=progress))
     return Model(file, engine=engine, size=size, threads=threads)
+
+
+def loaded(
+    given: str | Path | Model, *, engine: EngineName = "auto", threads: int | None = None
+) -> Model:
+    """A name or a path -> the model, as ``load`` gives it; a loaded model -> itself.
+
+    Raises:
+        UsageError: a loaded model was given, and an engine or threads, which it has already.
+    """
+    if not isinstance(given, Model):
+        return load(given, engine=engine, threads=threads)
+    asked = {"engine": engine != "auto", "threads": threads is not None}
+    if any(asked.values()):
+        named = " and ".join(name for name, is_asked in asked.items() if is_asked)
+        raise UsageError(f"a loaded model has its {named} already; choose them in minimix.load()")
+    return given
 
 
 def _read(path: Path) -> weights.ModelFile:

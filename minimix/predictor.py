@@ -9,7 +9,8 @@
     )
     ds.write_parquet("results/")
 
-Nothing here needs Ray: any caller with a dict of equally long arrays will do.
+Nothing here needs Ray: any caller with a dict of equally long columns will do, or with a table of
+Arrow's, pandas's or polars's.
 """
 
 from __future__ import annotations
@@ -34,12 +35,19 @@ if TYPE_CHECKING:
 
 Columns = dict[str, NDArray[Any]]
 
+_PLAIN = (str, bool | int | float | np.number | np.bool_)
+"""Elements of lists that NumPy keeps as they are.  Of bytes it cuts NULs off."""
+
+_ONE = (str, bytes, bytearray, memoryview, Mapping)
+"""What has a length and is one element all the same."""
+
 
 class BatchPredictor:
     """Columns in, the same columns and the predictions out; a bad picture is a row with an error.
 
-    Pictures are paths, bytes of image files, or ``(H, W, 3)`` uint8 arrays: in an array of objects,
-    or all in one ``(N, H, W, 3)`` array.  The columns that are added:
+    Pictures are paths, bytes of image files, ``(H, W, 3)`` uint8 arrays, or records whose ``bytes``
+    count, else their ``path``: in a list or an array of objects, or all in one ``(N, H, W, 3)``
+    array.  The columns that are added:
 
     - ``label`` (text), ``index`` (int64) and ``p`` (float32) of the best class; ``""``, -1 and NaN
       where there is none;
@@ -53,7 +61,7 @@ class BatchPredictor:
         prefix: before the names of the added columns, where the batch has others of those names.
         batch_size: pictures computed together.
         exif: ``apply`` or ``ignore`` the orientation that a camera noted.
-        engine: as in ``minimix.load``.
+        engine: as in ``minimix.load``; a loaded model has its own, and its threads.
         threads: of decoding and computing, each; by default one per core.  Where as many processes
             as cores run, 1 is best.
 
@@ -79,7 +87,7 @@ class BatchPredictor:
         engine: EngineName = "auto",
         threads: int | None = None,
     ) -> None:
-        from minimix.model import Model, load
+        from minimix.model import loaded
 
         for name, number in (("top", top), ("batch_size", batch_size)):
             if number is not None and (type(number) is not int or number < 1):
@@ -90,10 +98,7 @@ class BatchPredictor:
         }
         self.column, self.top, self.prefix = column, top, prefix
         self.batch_size, self.exif = batch_size, exif
-        given = model
-        self.model = (
-            given if isinstance(given, Model) else load(given, engine=engine, threads=threads)
-        )
+        self.model = loaded(model, engine=engine, threads=threads)
 
     def __repr__(self) -> str:
         return f"<minimix.BatchPredictor of column {self.column!r} by {self.model!r}>"
@@ -102,17 +107,20 @@ class BatchPredictor:
         # A model that was named is loaded again where the pickle is opened.
         return _restore, (self._given,)
 
-    def __call__(self, batch: Mapping[str, Any]) -> Columns:
+    def __call__(self, batch: Any) -> Columns:
         """Columns of N rows -> the same and those that the class's docstring lists, of N rows.
 
+        Args:
+            batch: columns by name, or a table of Arrow's, pandas's or polars's.
+
         Raises:
-            UsageError: there is no column of pictures, or one that would be added is there.
+            UsageError: there is no column of pictures, or one that would be added is there; the
+                columns are not equally long, or no columns.
         """
-        names = self._names(batch)
-        pictures = batch[self.column]
-        predictions, errors = self._predicted(pictures)
+        columns = _columns(batch)
+        names = self._names(columns)
+        predictions, errors = self._predicted(columns[self.column])
         best = [None if p is None else p.top[0] for p in predictions]
-        columns: Columns = {name: np.asarray(values) for name, values in batch.items()}
         added = {
             "label": _objects(["" if b is None else b.label for b in best]),
             "index": np.array([-1 if b is None else b.index for b in best], np.int64),
@@ -122,10 +130,12 @@ class BatchPredictor:
         }
         return columns | {self.prefix + name: added[name] for name in names}
 
-    def _names(self, batch: Mapping[str, Any]) -> list[str]:
+    def _names(self, batch: Columns) -> list[str]:
+        """Names of the columns that are added to a batch, which is checked."""
         if self.column not in batch:
-            found = ", ".join(batch) or "none"
+            found = ", ".join(map(str, batch)) or "none"
             raise UsageError(f"no column {self.column!r} of pictures; the batch has: {found}")
+        _check_rows(batch, self.column)
         with_top = self.top is not None
         names = [*("label", "index", "p"), *(["top"] if with_top else []), "error"]
         taken = [self.prefix + name for name in names if self.prefix + name in batch]
@@ -162,10 +172,57 @@ class BatchPredictor:
             yield from self.model.predictions(logits, top=self.top or 1)
 
 
+def column_names(table: Any) -> list[Any] | None:
+    """A table of Arrow's, pandas's or polars's -> its columns' names; None of what is none."""
+    # Arrow's ``columns`` are not the names.
+    names = getattr(table, "column_names", getattr(table, "columns", None))
+    return None if names is None else list(names)
+
+
+def _columns(batch: Any) -> Columns:
+    """A mapping or a table -> its columns as arrays."""
+    names = list(batch) if isinstance(batch, Mapping) else column_names(batch)
+    if names is None:
+        kind = type(batch).__name__
+        raise UsageError(f"the batch is a {kind}; expected columns by name: a dict or a table")
+    return {name: _array(name, batch[name]) for name in names}
+
+
+def _array(name: str, values: Any) -> NDArray[Any]:
+    """A column -> an array of as many rows; what NumPy would change becomes objects."""
+    if isinstance(values, list | tuple):
+        is_plain = any(all(isinstance(value, kind) for value in values) for kind in _PLAIN)
+        return np.asarray(values) if is_plain else _objects(list(values))
+    # Even where NumPy would find an array in it, as in an image.
+    is_one = isinstance(values, _ONE) or not hasattr(values, "__len__")
+    array = np.empty(()) if is_one else np.asarray(values)
+    if array.ndim == 0:
+        kind = type(values).__name__
+        raise UsageError(f"column {name!r} is one {kind}; expected a list or an array, N long")
+    return array
+
+
+def _check_rows(batch: Columns, column: str) -> None:
+    """Check that a column can hold pictures, and that the others are as long."""
+    pictures = batch[column]
+    if pictures.ndim not in (1, 4):
+        raise UsageError(
+            f"column {column!r} is an array of {pictures.shape}; expected (N, H, W, 3) of uint8, "
+            "or a list of pictures"
+        )
+    count = len(pictures)
+    others = [f"{name} has {len(x):,} rows" for name, x in batch.items() if len(x) != count]
+    if others:
+        raise UsageError(f"{column} has {count:,} rows, but {', '.join(others)}; make them equal")
+
+
 def _input(n: int, picture: Any) -> Input:
     """One element of a column -> an input that opens as itself."""
     from minimix.inputs import Input
 
+    if isinstance(picture, Mapping):  # as Hugging Face's data sets keep pictures in Parquet
+        content = picture.get("bytes")
+        picture = picture.get("path") if content is None else content
     if isinstance(picture, bytearray | memoryview):
         picture = bytes(picture)
     # A path keeps its name, which messages then begin with.

@@ -20,6 +20,7 @@ def pictures(tmp_path, monkeypatch):
     for n, name in enumerate(("a.png", "b.png")):
         Image.fromarray(picture(seed=n)).save(name)
     (tmp_path / "bad.png").write_bytes(b"no picture at all")
+    (tmp_path / "old.h5").write_bytes(b"of an earlier run")
     saved(tmp_path / "tiny.h5")
     return tmp_path
 
@@ -35,7 +36,7 @@ def test_features_of_a_list_and_named_pictures(extract, pictures):
     code, out, err = extract("a.png", "--from-file", "list", "-o", "out.npz")
     assert (code, out, err) == (0, "", "out.npz: 2 x 6 of pool\n")
     with np.load("out.npz") as file:
-        assert file["paths"].tolist() == ["a.png", "b.png"] and file["ok"].all()
+        assert file["path"].tolist() == ["a.png", "b.png"] and file["ok"].all()
 
 
 def test_a_node_has_its_shape(extract):
@@ -68,13 +69,45 @@ def test_quiet_leaves_only_errors(extract):
         (["a.png"], 2, "the following arguments are required: -o/--out"),
         (["-", "-o", "out.npz"], 2, "cannot be read again to resume"),
         (["a.png", "-o", "a.png"], 2, "features go to .npz, .parquet, .h5"),
-        (["a.png", "-o", "tiny.h5"], 2, "tiny.h5: exists already; give --force"),
+        (["a.png", "-o", "old.h5"], 2, "old.h5: exists already; give --force"),
         (["a.png", "-o", "out.npz", "--node", "pol"], 2, "try pool"),
+        (["a.png", "-o", "."], 2, ".: is a folder; name a file"),
+        (["nowhere", "-o", "out.npz"], 3, "as the input could not be read: nowhere: no such file"),
+        (["x*.png", "-o", "out.npz"], 3, "no file matches this pattern"),
+        (["--from-file", "nolist", "-o", "out.npz"], 3, "the list cannot be read"),
     ],
 )
 def test_every_kind_of_failure_has_its_exit_code(extract, argv, code, message):
     outcome = extract(*argv)
     assert outcome.code == code and outcome.out == "" and message in outcome.err
+
+
+def test_a_mistyped_input_leaves_the_way_free_for_the_right_one(extract, pictures):
+    before = sorted(pictures.iterdir())
+    assert extract("a.pgn", "-o", "out.npz").code == 3
+    assert sorted(pictures.iterdir()) == before
+    assert extract("a.png", "-o", "out.npz").code == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "file"),
+    [
+        (["a.png", "-o", "tiny.h5"], "tiny.h5"),
+        (["a.png", "-o", "../{here}/tiny.h5"], "tiny.h5"),
+        (["--from-file", "list.npz", "-o", "list.npz"], "list.npz"),
+        (["a.h5", "-o", "a.h5"], "a.h5"),
+    ],
+)
+def test_a_result_that_would_replace_what_is_read_is_refused_even_by_force(
+    extract, pictures, argv, file
+):
+    (pictures / "list.npz").write_text("a.png\n")
+    (pictures / "a.h5").write_bytes((pictures / "a.png").read_bytes())
+    before = (pictures / file).read_bytes()
+    argv = [word.format(here=pictures.name) for word in argv]
+    code, _, err = extract(*argv, "--force")
+    assert code == 2 and f"is also {file}, which it would replace" in err
+    assert (pictures / file).read_bytes() == before
 
 
 def test_a_result_that_cannot_be_written_is_refused_before_the_model_is_looked_for(
@@ -88,7 +121,7 @@ def test_ctrl_c_says_how_to_go_on_and_restart_how_not_to(extract, pictures, monk
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(features, "complete", interrupt)
+    monkeypatch.setattr(features, "results", interrupt)
     code, _, err = extract("a.png", "b.png", "-o", "out.npz")
     assert code == 130
     assert "what is done is kept in out.npz.parts; the same command goes on" in err
@@ -98,3 +131,16 @@ def test_ctrl_c_says_how_to_go_on_and_restart_how_not_to(extract, pictures, monk
     assert code == 2 and "input 2 was b.png, is none" in err and "--restart" in err
     assert extract("a.png", "-o", "out.npz", "--restart").code == 0
     assert not (pictures / "out.npz.parts").exists()
+
+
+def test_ctrl_c_before_anything_is_done_keeps_nothing_and_does_not_say_so(
+    extract, pictures, monkeypatch
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = sorted(pictures.iterdir())
+    monkeypatch.setattr(features, "complete", interrupt)
+    code, _, err = extract("a.png", "-o", "out.npz")
+    assert code == 130 and "kept" not in err
+    assert sorted(pictures.iterdir()) == before

@@ -63,6 +63,41 @@ def test_pictures_come_as_paths_bytes_arrays_and_images(model, tmp_path):
     assert np.array_equal(embedder.transform(np.stack([PICTURES[0]] * 2)), one.repeat(2, 0))
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Pictures as files, by name."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for n, pixels in enumerate(PICTURES[:3]):
+        Image.fromarray(pixels).save(folder / f"{n}.png")
+    return [str(folder / f"{n}.png") for n in range(3)]
+
+
+def test_a_table_of_one_column_is_that_column(model, files):
+    rows = Embedder(model, batch_size=2).transform(files)
+    for column in (np.array(files)[:, None], np.array(files, object)[:, None]):
+        assert np.array_equal(Embedder(model, batch_size=2).transform(column), rows)
+    for library in ("pandas", "polars"):
+        table = pytest.importorskip(library).DataFrame({"path": files})
+        assert np.array_equal(Embedder(model, batch_size=2).transform(table), rows)
+        assert np.array_equal(Embedder(model, batch_size=2).transform(table["path"]), rows)
+    arrow = pytest.importorskip("pyarrow").table(
+        {"image": [encoded(Image.fromarray(x)) for x in PICTURES[:3]]}
+    )
+    assert np.array_equal(Embedder(model, batch_size=2).transform(arrow), rows)
+
+
+def test_a_table_of_several_columns_or_none_is_refused(model, files):
+    message = r"expected one column of pictures, found 2 \(path, other\); choose one"
+    for library in ("pandas", "polars"):
+        make = pytest.importorskip(library).DataFrame
+        with pytest.raises(UsageError, match=message):
+            Embedder(model).transform(make({"path": files, "other": files}))
+        with pytest.raises(UsageError, match=r"found 0 \(none\); choose one"):
+            Embedder(model).transform(make())
+    with pytest.raises(UsageError, match=r"found 2 \(0, 1\); choose one"):
+        Embedder(model).transform(np.array([files[:2]] * 3))
+
+
 def test_no_pictures_are_no_rows(model):
     assert Embedder(model).transform([]).shape == (0, 6)
 
@@ -114,6 +149,7 @@ def test_a_loaded_model_pickles_by_value(model):
         ({"batch_size": 0}, PICTURES, UsageError, "batch_size is 0"),
         ({"node": "nope"}, PICTURES, UsageError, "has none of that name"),
         ({"model": "nope.h5"}, PICTURES, WeightsError, "no such file"),
+        ({"threads": 1}, PICTURES, UsageError, "a loaded model .* threads .* minimix.load"),
     ],
 )
 def test_what_is_no_picture_or_no_option_is_refused(model, options, X, error, message):
@@ -177,6 +213,24 @@ class TestWithScikitLearn:
             other = clone(embedder.fit(PICTURES))
             assert "n_features_out_" not in vars(other)
             assert np.array_equal(other.transform(PICTURES), embedder.transform(PICTURES))
+        assert clone(Embedder(model)).model is model  # the weights are there once
+
+    def test_it_takes_its_column_in_a_column_transformer(self, model, files):
+        from sklearn.compose import ColumnTransformer
+
+        pandas = pytest.importorskip("pandas")
+        table = pandas.DataFrame({"path": files, "width": [1.0, 2.0, 3.0]}, index=list("xyz"))
+        steps = [("pictures", Embedder(model), ["path"]), ("numbers", "passthrough", ["width"])]
+        both = ColumnTransformer(steps)
+        found = both.fit_transform(table)
+        assert np.array_equal(found[:, :6], Embedder(model).transform(files))
+        assert both.get_feature_names_out().tolist()[-2:] == ["pictures__pool_5", "numbers__width"]
+        named = both.set_output(transform="pandas").fit_transform(table)
+        assert named.index.tolist() == list("xyz") and named.shape == (3, 7)
+        array = ColumnTransformer([("pictures", Embedder(model), [0])]).fit_transform(
+            table.to_numpy()
+        )
+        assert np.array_equal(array, found[:, :6])
 
     def test_it_is_a_step_of_a_pipeline_that_learns_classes(self, model):
         from sklearn.linear_model import LogisticRegression

@@ -17,11 +17,10 @@ from PIL import Image
 from minimix.errors import InputError, UsageError
 from minimix.inputs import Input, find_inputs
 from minimix.model import Model, load
-from minimix.tolerances import SAME_NETWORK
 from minimix.workflows import feature_files, features
 from minimix.workflows.decoding import decode_ahead
 from minimix.workflows.features import extract_features
-from minimix.workflows.node_output import NodeOutput, cut_at
+from minimix.workflows.node_output import NodeOutput
 from minimix.workflows.resuming import tasks
 from minimix.workflows.resuming.parts import parts_folder
 from tests.cli import command, environment
@@ -57,22 +56,23 @@ def inputs_of(folder):
 
 
 def read(path):
-    """The columns of a file of features: paths, features, ok, error; and its attributes."""
+    """The columns of a file of features: path, features, ok, error; and its attributes."""
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in ("paths", "features", "ok", "error")}
+            columns = {name: file[name] for name in ("path", "features", "ok")}
+            columns["error"] = np.full(len(columns["ok"]), "", object)
+            columns["error"][~columns["ok"]] = file["error"]
             return columns, {name: str(file[name]) for name in ("model", "node")}
     if path.suffix == ".h5":
         with h5py.File(path) as file:
             columns = {name: file[name][()] for name in ("features", "ok")}
-            texts = {name: file[name].asstr()[()] for name in ("paths", "error")}
+            texts = {name: file[name].asstr()[()] for name in ("path", "error")}
             return columns | texts, {name: file.attrs[name] for name in ("model", "node")}
     table = pytest.importorskip("pyarrow.parquet").read_table(path)
     metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
     shape = eval(metadata["shape"], {})
-    values = np.stack(table["features"].to_numpy()).reshape(-1, *shape)
-    columns = {name: table[name].to_numpy() for name in ("ok", "error")}
-    columns |= {"paths": table["path"].to_numpy(), "features": values}
+    columns = {name: table[name].to_numpy() for name in ("path", "ok", "error")}
+    columns["features"] = np.stack(table["features"].to_numpy()).reshape(-1, *shape)
     return columns, {name: metadata[name] for name in ("model", "node")}
 
 
@@ -101,12 +101,13 @@ def test_every_format_holds_the_same_in_the_inputs_order(
     columns, attributes = read(out)
     rows = expected(model, folder, node)
     names = [str(path) for path in sorted(folder.iterdir())]
-    assert list(columns["paths"]) == names
+    assert list(columns["path"]) == names
     assert columns["ok"].tolist() == [name in rows for name in names]
     assert columns["features"].dtype == np.float32
     for name, values, why in zip(names, columns["features"], columns["error"], strict=True):
         if name in rows:
-            assert np.array_equal(values, rows[name]) and why == ""
+            assert np.array_equal(values, rows[name])
+            assert why == (None if ending == "parquet" else "")
         else:
             assert np.isnan(values).all() and "not an image" in why
     assert attributes == {"model": "tiny", "node": node}
@@ -133,7 +134,22 @@ def test_names_that_are_no_text_are_escaped(model, folder, tmp_path, ending):
         pytest.skip("this file system takes only text")
     out = tmp_path / f"out.{ending}"
     extract_features(model, [Input(str(odd), lambda: odd)], out)
-    assert list(read(out)[0]["paths"]) == [str(folder / r"\xff.png")]
+    assert list(read(out)[0]["path"]) == [str(folder / r"\xff.png")]
+
+
+def test_one_long_reason_does_not_widen_the_rows_of_all_others(model, folder, tmp_path):
+    def fail():
+        raise InputError("x" * 500)
+
+    good = folder / "00.png"
+    inputs = [Input(str(good), lambda: good)] * 300
+    inputs[7] = Input("bad", fail)
+    extract_features(model, inputs, tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as file:
+        assert dict(zip(file["path"][~file["ok"]], file["error"], strict=True)) == {
+            "bad": "x" * 500
+        }
+        assert file["error"].nbytes == 4 * 500
 
 
 def test_a_run_that_was_cut_goes_on(model, folder, tmp_path, small_parts, monkeypatch):
@@ -163,7 +179,7 @@ def test_a_run_that_was_cut_goes_on(model, folder, tmp_path, small_parts, monkey
     assert seen[0] == (8, 12) and seen[-1] == (12, 12)
     rows = expected(model, folder)
     columns, _ = read(out)
-    for name, values in zip(columns["paths"], columns["features"], strict=True):
+    for name, values in zip(columns["path"], columns["features"], strict=True):
         assert np.array_equal(values, rows[name]) if name in rows else np.isnan(values).all()
     assert len(extracted.failed) == 2
 
@@ -202,6 +218,8 @@ def test_other_options_or_changed_pictures_are_other_work(model, folder, tmp_pat
         ("out.txt", {}, r"features go to \.npz, \.parquet, \.h5; found '\.txt'"),
         ("out.npz", {"node": "pol"}, "node 'pol': tiny has none of that name; try pool"),
         ("no/out.npz", {}, "the folder .* does not exist"),
+        ("in", {}, "in: is a folder; name a file"),
+        ("out", {}, r"features go to .*\.h5; found no ending"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_any_work(
@@ -219,6 +237,29 @@ def test_an_existing_file_is_replaced_only_by_force(model, folder, tmp_path):
         extract_features(model, inputs_of(folder), out)
     extract_features(model, inputs_of(folder), out, force=True)
     assert read(out)[1]["model"] == "tiny"
+
+
+def test_where_no_input_can_be_read_nothing_is_written_or_kept(model, folder, tmp_path):
+    out = tmp_path / "out.npz"
+    out.write_text("precious")
+    inputs = [*find_inputs(["nowhere", str(folder / "03.png"), str(tmp_path / "x*.png")])]
+    message = "not written, as none of the 3 inputs could be read; the first: nowhere: no such"
+    with pytest.raises(InputError, match=message):
+        extract_features(model, inputs, out, force=True)
+    assert out.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.npz"]
+
+
+@pytest.mark.parametrize("ending", ["npz", "h5", "parquet"])
+def test_a_result_that_is_also_an_input_is_refused(model, folder, tmp_path, ending):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    out = tmp_path / f"picture.{ending}"
+    out.write_bytes((folder / "00.png").read_bytes())
+    named = str(folder / ".." / out.name)
+    with pytest.raises(UsageError, match=f"picture.{ending}: is also .*, which it would replace"):
+        extract_features(model, list(find_inputs([str(folder), named])), out, force=True)
+    assert out.read_bytes() == (folder / "00.png").read_bytes()
 
 
 def test_no_inputs_are_refused(model, tmp_path):
@@ -245,25 +286,6 @@ def test_large_nodes_make_small_parts(model):
         "apply",
     )
     assert task.part_rows * task.kind.size_bytes <= tasks.MOST_PART_BYTES
-
-
-@pytest.mark.parametrize("engine", ["reference", "auto"])
-@pytest.mark.parametrize("node", ["image", "stem.conv", "blocks.1.mixconv", "blocks.1.se", "pool"])
-def test_a_network_cut_at_a_node_gives_what_the_whole_one_passes_there(engine, node):
-    model = Model(tiny_file(), engine=engine, threads=1)
-    assert node in model.graph, [n.name for n in model.graph]
-    x = model.preprocess([picture(seed=1), picture(seed=2)])
-    cut = NodeOutput(model, node)
-    cut.prepare()
-    with Model(tiny_file(), engine="reference").trace(x, keep=node) as trace:
-        values = trace[node].output
-    found = cut(x)
-    assert found.shape == (2, *cut.shape)
-    assert np.abs(found - values).max() <= SAME_NETWORK * np.abs(values).max()
-
-
-def test_a_cut_graph_holds_only_what_is_needed(model):
-    assert [node.name for node in cut_at(model.graph, "stem.conv")] == ["image", "stem.conv"]
 
 
 def test_pictures_are_decoded_ahead_but_no_further_than_asked(model):

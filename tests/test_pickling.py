@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -87,6 +88,11 @@ def test_a_copy_is_planned_anew_where_it_arrives(tiny_model):
     assert copy.engine is not net.engine
     if net.engine.name == "compiled":
         assert len(net.engine._prepared) == 1 and len(copy.engine._prepared) == 0
+
+
+def test_a_deep_copy_within_a_process_is_the_model_itself(tiny_model):
+    net = mx.load(tiny_model, engine="reference")
+    assert deepcopy([net])[0] is net
 
 
 def test_a_spawned_process_computes_the_same_bits(run_script):

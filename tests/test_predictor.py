@@ -79,6 +79,85 @@ def test_columns_are_kept_and_added_in_their_types(predict):
     assert rows["top"][0][0]["label"] == rows["label"][0]
 
 
+def test_records_of_bytes_and_a_path_are_pictures_by_their_bytes(predict, net, tmp_path):
+    contents = [jpeg(n) for n in range(COUNT)]
+    records = [{"bytes": content, "path": f"{n}.jpg"} for n, content in enumerate(contents)]
+    assert same(predict({"image": records}), net, contents)
+    file = tmp_path / "a.jpg"
+    file.write_bytes(contents[0])
+    others = [{"bytes": None, "path": str(file)}, {"bytes": None, "path": None}, {"png": b""}]
+    rows = predict({"image": others})
+    assert rows["label"][0] == net.classify(file).label and rows["error"][0] == ""
+    assert all("found NoneType" in why for why in rows["error"][1:])
+    rows = predict({"image": [{"bytes": b"broken", "path": "7.jpg"}]})
+    assert "not an image" in rows["error"][0]
+
+
+def test_lists_are_columns_and_come_back_as_they_were(predict, net):
+    contents = [jpeg(0) + b"\0\0", jpeg(1)]  # NumPy's own type of bytes ends before NULs
+    rows = predict({"image": contents, "tags": [["a"], ["b", "c"]], "id": [7, 8], "of": ["x", "y"]})
+    assert same(rows, net, contents)
+    assert rows["image"].tolist() == contents and rows["tags"].tolist() == [["a"], ["b", "c"]]
+    assert rows["id"].dtype == np.int64 and rows["of"].dtype == "<U1"
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "pandas", "polars"])
+def test_tables_are_batches_too(predict, net, library):
+    module = pytest.importorskip(library)
+    columns = {"image": [jpeg(n) for n in range(COUNT)], "id": list(range(COUNT))}
+    made = module.table(columns) if library == "pyarrow" else module.DataFrame(columns)
+    records = [{"bytes": content} for content in columns["image"]]
+    tables = [(made, columns)]
+    if library == "pyarrow":
+        tables += [(made.combine_chunks().to_batches()[0], columns)]
+        tables += [(module.table({"image": records, "id": columns["id"]}), columns)]
+    for table, expected in tables:
+        rows = predict(table)
+        assert list(rows) == ["image", "id", "label", "index", "p", "top", "error"]
+        assert same(rows, net, expected["image"])
+        assert rows["id"].tolist() == expected["id"]
+
+
+def test_arrow_s_columns_in_a_mapping_are_columns(predict, net):
+    pyarrow = pytest.importorskip("pyarrow")
+    contents = [jpeg(n) for n in range(2)]
+    assert same(predict({"image": pyarrow.array(contents)}), net, contents)
+    assert same(predict({"image": pyarrow.chunked_array([contents])}), net, contents)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"image": jpeg(0)}, "column 'image' is one bytes; expected a list or an array"),
+        ({"image": "a.png"}, "column 'image' is one str"),
+        ({"image": None}, "column 'image' is one NoneType"),
+        ({"image": {"bytes": b"", "path": ""}}, "column 'image' is one dict"),
+        ({"image": Image.fromarray(picture(8, 8))}, "column 'image' is one Image"),
+        ({"image": [b"", b""], "id": 7}, "column 'id' is one int; expected a list or an array"),
+        ({"image": picture(8, 8)}, r"array of \(8, 8, 3\).*expected \(N, H, W, 3\)"),
+        ({"image": np.ones((2, 5))}, r"array of \(2, 5\)"),
+        (
+            {"image": [b"", b""], "id": [1, 2], "x": [1, 2, 3], "y": []},
+            "image has 2 rows, but x has 3 rows, y has 0 rows",
+        ),
+        ([b"", b""], "the batch is a list; expected columns by name"),
+        (b"", "the batch is a bytes; expected columns by name"),
+        (picture(8, 8), "the batch is a ndarray; expected columns by name"),
+    ],
+)
+def test_a_batch_that_is_no_table_of_pictures_is_refused_whole(predict, batch, message):
+    with pytest.raises(UsageError, match=message):
+        predict(batch)
+
+
+@pytest.mark.parametrize(
+    "options", [{"engine": "reference"}, {"threads": 1}, {"engine": "compiled", "threads": 2}]
+)
+def test_a_loaded_model_has_its_engine_and_threads_already(net, options):
+    with pytest.raises(UsageError, match=f"a loaded model.*{' and '.join(options)}.*minimix.load"):
+        mx.BatchPredictor(net, **options)
+
+
 def test_top_is_left_out_unless_asked_for(tiny_model):
     rows = mx.BatchPredictor(tiny_model, engine="reference")({"image": objects([jpeg(0)])})
     assert list(rows) == ["image", "label", "index", "p", "error"]

@@ -18,6 +18,7 @@ from minimix.cli.preparing import add_preparing, describe_pipeline
 from minimix.cli.progress import note_compilation, progress
 from minimix.cli.resuming import add_resuming, kept_when_interrupted, report_failed
 from minimix.errors import InputError, UsageError
+from minimix.files import check_apart
 from minimix.inputs import find_inputs
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "a picture on standard input cannot be read again to resume; save it as a file"
         )
+    listed = Path(arguments.from_file) if arguments.from_file else None
+    check_apart(arguments.out, Path(arguments.model), listed)
     check_result(arguments.out, force=arguments.force)
     inputs = list(
         find_inputs(arguments.inputs, listed=arguments.from_file, offline=arguments.offline)

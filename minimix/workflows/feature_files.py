@@ -1,9 +1,10 @@
 r"""Files of features: NumPy's .npz, Parquet, HDF5; the same columns in each, written in a stream.
 
-    paths     (N,) the inputs' names in order; bytes that are no UTF-8 stand as \xNN escapes
+    path      (N,) the inputs' names in order; bytes that are no UTF-8 stand as \xNN escapes
     features  (N, ...) float32, NaN where an input failed; in Parquet a list of numbers a row
     ok        (N,) whether there are features
-    error     (N,) why not, else empty
+    error     (N,) why not, else empty, in Parquet null; in .npz of those that failed alone, because
+              there one long text makes all of a column as wide
 
 and the model's name, its checksum and the node: arrays of no axes in .npz, attributes in .h5,
 metadata of the file in .parquet, together with the shape.
@@ -63,7 +64,8 @@ def writer_for(path: Path) -> Write:
     """
     ending = path.suffix.lower()
     if ending not in _WRITERS:
-        raise UsageError(f"{path}: features go to {', '.join(_WRITERS)}; found {ending!r}")
+        found = repr(path.suffix) if ending else "no ending"
+        raise UsageError(f"{path}: features go to {', '.join(_WRITERS)}; found {found}")
     if ending == ".parquet":
         _pyarrow("pyarrow")
     return _WRITERS[ending]
@@ -79,14 +81,14 @@ def text(name: str) -> str:
 
 
 def _write_npz(path: Path, features: Features) -> None:
-    """As ``numpy.savez`` does, but row by row; texts have one width, that of the longest."""
+    """As ``numpy.savez`` does, but row by row; texts have the width of the column's longest."""
     failures: dict[int, str] = {}
     with zipfile.ZipFile(path, "w") as archive:
 
         def blocks() -> Iterator[NDArray[Any]]:
             start = 0
             for rows in features.rows():
-                failures.update({start + n: why for n, why in rows.failed.items()})
+                failures.update({start + n: why for n, why in sorted(rows.failed.items())})
                 start += len(rows)
                 yield rows.values
 
@@ -95,8 +97,8 @@ def _write_npz(path: Path, features: Features) -> None:
         ok = np.ones(N, np.bool_)
         ok[list(failures)] = False
         _write_array(archive, "ok", ok.dtype, (N,), [ok])
-        _write_texts(archive, "error", lambda: (failures.get(n, "") for n in range(N)), N)
-        _write_texts(archive, "paths", lambda: map(text, features.names), N)
+        _write_texts(archive, "error", failures.values, len(failures))
+        _write_texts(archive, "path", lambda: map(text, features.names), N)
         for name, value in features.attributes.items():
             array = np.array(value)
             _write_array(archive, name, array.dtype, (), [array])
@@ -157,7 +159,7 @@ def _write_h5(path: Path, features: Features) -> None:
         values = file.create_dataset("features", size, "<f4", chunks=chunks)
         ok = file.create_dataset("ok", (N,), np.bool_)
         error = file.create_dataset("error", (N,), h5py.string_dtype())
-        paths = file.create_dataset("paths", (N,), h5py.string_dtype())
+        paths = file.create_dataset("path", (N,), h5py.string_dtype())
         start = 0
         for rows in features.rows():
             span = slice(start, start + len(rows))
@@ -179,7 +181,7 @@ def _write_parquet(path: Path, features: Features) -> None:
             names = [text(name) for name in features.names[start : start + len(rows)]]
             flat = pa.array(rows.values.reshape(-1))
             values = pa.FixedSizeListArray.from_arrays(flat, prod(features.shape))
-            arrays = [names, rows.ok, rows.errors, values]
+            arrays = [names, rows.ok, [why or None for why in rows.errors], values]
             writer.write_batch(pa.record_batch(list(map(pa.array, arrays)), schema=schema))
             start += len(rows)
 

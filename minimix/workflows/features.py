@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minimix.errors import UsageError
-from minimix.files import check_free
+from minimix.errors import InputError, UsageError
+from minimix.files import check_apart, check_free
 from minimix.images import Exif
 from minimix.inputs import Input
 from minimix.model import Model
@@ -46,6 +46,7 @@ def check_result(out: Path, *, force: bool) -> Write:
     Raises:
         UsageError: it exists, its ending is unknown, or its library is not installed.
     """
+    check_free(out, force=True)  # a folder has no ending to speak of
     write = writer_for(out)
     check_free(out, force=force or is_product(parts_folder(out), out))
     return write
@@ -66,7 +67,7 @@ def extract_features(
     """Write a node's output for every input, in order, to a .npz, .parquet or .h5 file.
 
     The work is kept in ``OUT.parts/`` and assembled at the end; the same call goes on where
-    another was cut.  Rows of inputs that failed are NaN.
+    another was cut.  Rows of inputs that failed are NaN; where all did, nothing is written.
 
     Args:
         model: the network.
@@ -80,14 +81,19 @@ def extract_features(
         progress: called with the pictures done, and their number.
 
     Raises:
-        UsageError: there is no such node, the file exists, its ending is unknown, or its library is
-            not installed; other work is kept there, or another process is at it; no inputs.
+        InputError: no input could be read.
+        UsageError: there is no such node, the file exists or is an input, its ending is unknown, or
+            its library is not installed; other work is kept there, or another process is at it; no
+            inputs.
         OutputError: the disk is full, the folder is read-only.
     """
     out = Path(out)
     write = check_result(out, force=force)
     if not inputs:
         raise UsageError("no inputs; name at least one picture")
+    # Of other endings none can be it; a hundred thousand names take a while to resolve.
+    alike = (item.name for item in inputs if item.name.endswith(out.suffix))
+    check_apart(out, *map(Path, alike))
     network = NodeOutput(model, node)
     kind = RowType(np.dtype("<f4"), network.shape)
     task = Task("features", model, network, kind, inputs, exif, batch_size, options={"node": node})
@@ -96,6 +102,9 @@ def extract_features(
         found = complete(task, parts, progress)
         for span, rows in results(task, parts):
             failed += [(inputs[span[n]].name, why) for n, why in sorted(rows.failed.items())]
+        if len(failed) == len(inputs):
+            parts.remove()
+            raise InputError(_nothing_read(out, failed))
         facts = model_facts(model)
         names = [item.name for item in inputs]
         attributes = {"model": facts["name"], "model_sha256": facts["sha256"], "node": node}
@@ -105,3 +114,10 @@ def extract_features(
             )
             write(temporary, features)
     return Extracted(len(inputs), found, tuple(failed), network.shape)
+
+
+def _nothing_read(out: Path, failed: list[tuple[str, str]]) -> str:
+    name, why = failed[0]
+    many = f"none of the {len(failed):,} inputs could be read; the first"
+    none = many if len(failed) > 1 else "the input could not be read"
+    return f"{out}: not written, as {none}: {name}: {why}"
