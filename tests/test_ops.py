@@ -139,6 +139,43 @@ def test_a_kernel_that_is_not_square_is_refused(call):
         call(ones(1, 6, 6, 2))
 
 
+@pytest.mark.parametrize(
+    ("operator", "call"),
+    [
+        ("depthwise", lambda x, **how: ops.depthwise(x, ones(3, 3, 2), **how)),
+        ("conv2d", lambda x, **how: ops.conv2d(x, ones(3, 3, 2, 1), **how)),
+    ],
+)
+@pytest.mark.parametrize(
+    ("x", "how", "message"),
+    [
+        (ones(6, 6, 2), {}, r"expected floating point \(N, H, W, C\), found float32 \(6, 6, 2\)"),
+        (ones(1, 6, 6, 2, dtype="uint8"), {}, r"found uint8 \(1, 6, 6, 2\)"),
+        (ones(1, 6, 6, 2), {"stride": 0}, "stride 0, dilation 1; expected 1 or more"),
+    ],
+)
+def test_what_is_no_picture_and_a_stride_of_nothing_are_refused(operator, call, x, how, message):
+    with pytest.raises(GraphError, match=f"^{operator}: .*{message}"):
+        call(x, **how)
+
+
+def test_a_dilation_of_nothing_is_refused():
+    with pytest.raises(GraphError, match="^depthwise: stride 1, dilation 0; expected 1 or more"):
+        ops.depthwise(ones(1, 6, 6, 2), ones(3, 3, 2), dilation=0)
+
+
+def test_a_picture_is_padded_for_a_stride_and_dilation_of_one_around_its_middle():
+    x = ones(1, 4, 5, 2)
+    np.testing.assert_array_equal(ops.pad2d(x, 5), np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0))))
+    same = ops.pad2d(x, 3, padding="same")
+    np.testing.assert_array_equal(same, np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))
+
+
+def test_a_picture_that_needs_no_zeros_is_not_copied():
+    x = ones(1, 4, 5, 2)
+    assert ops.pad2d(x, 1) is x
+
+
 @pytest.mark.parametrize("padding", ["valid", "SAME", ""])
 def test_an_unknown_padding_is_refused(padding):
     with pytest.raises(GraphError, match="same, symmetric"):

@@ -36,12 +36,14 @@ class Machine:
         return 3
 
     def tile_pixels(self, pixels: int) -> int:
-        """Pixels of a pointwise tile: those that waste least, of these the nearest to eight."""
+        """Pixels of a pointwise tile: those that waste least, of these the nearest to eight.
+
+        Where there are four, never fewer: so few sums would wait for each other, which costs more
+        than pixels that are computed for nothing.
+        """
         most = (self.registers - self.tile_vectors - 1) // self.tile_vectors
-        return min(
-            range(max(1, min(most, pixels) - 4), most + 1),
-            key=lambda m: (-(-pixels // m) * m, abs(m - 8)),
-        )
+        least = min(pixels, max(4, most - 4))
+        return min(range(least, most + 1), key=lambda m: (-(-pixels // m) * m, abs(m - 8)))
 
     @property
     def tile_outputs(self) -> int:
