@@ -108,10 +108,13 @@ def _pointwise(s: Spans, kernel: PointwiseKernel, arguments) -> None:
         vectors = steps * INNER // s.plan.width if is_one_pixel else pixels
         s.read(source.plus(offset - offset % s.step), vectors)
     s.read(weights, sum(steps for _, steps in table) * INNER * kernel.vectors)
-    s.read(bias, kernel.vectors)
+    if not kernel.joins:
+        s.read(bias, kernel.vectors)
     for n in range(kernel.vectors):
         if kernel.more:
             s.read(target.plus(n * plane), 1)
+        if kernel.joins:
+            s.read(target.plus(n * plane), pixels)
         s.write(target.plus(n * plane), 1 if kernel.pool else pixels)
         if kernel.residual:
             assert not (kernel.pool and n), "a pooled residual has another stride"

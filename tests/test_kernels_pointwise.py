@@ -20,6 +20,9 @@ FINISHED = [
     PointwiseKernel(7, 1, residual=True, prefetch=1),
     PointwiseKernel(1, 2, "sigmoid"),
     PointwiseKernel(4, 3, prefetch=2),
+    PointwiseKernel(7, 3, joins=True),
+    PointwiseKernel(1, 8, "swish", joins=True),
+    PointwiseKernel(4, 2, "relu", residual=True, joins=True, prefetch=1),
 ]
 POOLS = [
     PointwiseKernel(pixels, 2, activation, pool=pool, partial=partial, more=more)
@@ -76,6 +79,7 @@ class Product:
         self.weight = bench.random(rng, len(channels.lanes) * kernel.vectors)
         self.bias = bench.random(rng, kernel.vectors)
         self.residual = bench.random(rng, kernel.vectors * plane)
+        self.stored = bench.random(rng, kernel.vectors * plane).reshape(kernel.vectors, plane, V)
         self.runs = np.array(
             [(block * self.stride_bytes + lane * 4, steps) for block, lane, steps in channels.runs],
             np.int64,
@@ -84,7 +88,14 @@ class Product:
         x = np.stack([blocks[b, : self.pixels, lane] for b, lane in channels.lanes], axis=-1)
         self.terms = len(channels.lanes)
         weight = self.weight.reshape(self.terms, -1)
-        product = ops.pointwise(x[None, None], [weight])[0, 0] + self.bias.ravel()
+        product = ops.pointwise(x[None, None], [weight])[0, 0]
+        if kernel.joins:
+            product = product + self.stored[:, : self.pixels].swapaxes(0, 1).reshape(
+                self.pixels, -1
+            )
+            self.bias[:] = np.nan  # it was added to what is stored
+        else:
+            product = product + self.bias.ravel()
         functions = ops.ACTIVATIONS | {"sigmoid": ops.sigmoid}
         y = functions[kernel.activation](product) if kernel.activation else product
         # (pixels, vectors * V) -> (vectors, pixels, V), as it is stored.
@@ -116,8 +127,10 @@ def test_tiles_equal_the_reference_operator(bench, kernel, gaps):
         product = Product(bench, kernel, channels_of(bench.width)[gaps], tiles)
         plane = product.pixels + product.gap
         out = Target(bench, kernel.vectors * plane)
-        product.run(out.values, product.stride_bytes)
         blocks = out.values.reshape(kernel.vectors, plane, bench.width)
+        if kernel.joins:
+            blocks[:, : product.pixels] = product.stored[:, : product.pixels]
+        product.run(out.values, product.stride_bytes)
         assert_sums_close(blocks[:, : product.pixels], product.expected, product.terms)
         assert (blocks[:, product.pixels :] == Target.MARK).all()
         blocks[:, product.pixels :] = 0

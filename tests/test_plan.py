@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from minimix.dialect import DIALECTS
 from minimix.engine.draft import Machine, chunks
+from minimix.engine.kernels.pointwise import PointwiseKernel
 from minimix.engine.layout import RUN, Layout, layouts
 from minimix.engine.memory import ALIGNMENT, Request, assign
+from minimix.engine.plan import SCRATCH
+from minimix.engine.plan_pointwise import AT_ONCE
 from minimix.engine.planner import plan
 from minimix.errors import GraphError
 from minimix.graph import Graph, Node
@@ -118,6 +121,21 @@ def test_items_never_race_and_results_are_there_before_they_are_read(case):
 @each_case
 def test_every_weight_is_packed_once(case):
     check_weights_once(planned(*case), network(*case[:3]))
+
+
+@each_case
+def test_long_sums_are_cut_except_where_the_result_has_no_place_of_its_own(case):
+    made, longest = planned(*case), 0
+    for kernel, arguments in made.calls:
+        if isinstance(kernel, PointwiseKernel):
+            _, runs, count, _, _, target, *_ = arguments
+            if kernel.pool or target.memory == SCRATCH:
+                assert not kernel.joins
+                continue
+            first = runs.offset // 8
+            longest = max(longest, sum(made.runs[first + 1 : first + 2 * count : 2]) * RUN)
+    # A cut lies between two runs, which are a vector at most.
+    assert 0 < longest <= AT_ONCE + made.width
 
 
 @settings(max_examples=60)

@@ -177,7 +177,7 @@ def _expansion_item(
     plane = tiles * tile * vector_bytes
     draft.scratch_bytes = max(draft.scratch_bytes, plane * product.vectors)
     source = product.source.plus(low * W * vector_bytes)
-    calls = [product.call(source, Place(SCRATCH), plane, 0, tiles)]
+    calls = [*product.calls(source, Place(SCRATCH), plane, 0, tiles)]
     calls += [
         _depthwise_call(
             draft,

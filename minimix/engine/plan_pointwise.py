@@ -1,8 +1,10 @@
-"""Phases of matrix products: 1x1 convolutions, squeeze-excite's gates, the classifier."""
+"""Phases of 1x1 convolutions, and what they share with the products of ``plan_head``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import NamedTuple
 
 from minimix.engine.draft import Draft, chunks, one
 from minimix.engine.kernels.head import GateActivations, GateWeights
@@ -11,13 +13,22 @@ from minimix.engine.layout import RUN, Layout
 from minimix.engine.plan import Call, Item, Place
 from minimix.fused import FusedPointwise
 from minimix.graph import Node
-from minimix.operators import Linear, Pointwise, SqueezeExcite
+from minimix.operators import Pointwise
 
-MATRIX_VECTORS = 8
-"""Output vectors of a matrix-vector product at a time: enough chains to hide the latency."""
+AT_ONCE = 128
+"""Input channels, about, whose products are added up before they join those of the channels before
+them: in float32 a few short sums lose less to rounding than a long one."""
 
 ITEM_PIXELS = 196
 """Pixels of an item, where they can be divided among threads."""
+
+
+class Piece(NamedTuple):
+    """Input channels that are multiplied by one call: a table of runs, and steps of them before."""
+
+    runs: Place
+    run_count: int
+    first_step: int
 
 
 @dataclass(frozen=True)
@@ -26,17 +37,20 @@ class Product:
 
     Attributes:
         block: the first output block.
+        pieces: its input channels; each piece joins the sum of those before.
+        vector_bytes: of the machine.
         depth: input channels that are multiplied, padding included.
+        lanes: runs of input channels, as the gates have them.
     """
 
     kernel: PointwiseKernel
     block: int
     source: Place
-    runs: Place
-    run_count: int
+    pieces: tuple[Piece, ...]
     weights: Place
     bias: Place
     after: Place
+    vector_bytes: int
     depth: int
     lanes: tuple[tuple[int, int], ...]
 
@@ -45,25 +59,32 @@ class Product:
         """Output blocks."""
         return self.kernel.vectors
 
-    def call(
+    def calls(
         self, source: Place, target: Place, plane: int, residual: Place | int, tiles: int
-    ) -> Call:
+    ) -> tuple[Call, ...]:
         """The product over ``tiles`` tiles of pixels."""
-        return Call(
-            self.kernel,
-            (
+        step_bytes = RUN * self.vectors * self.vector_bytes
+        found = []
+        for piece in self.pieces:
+            is_last = piece is self.pieces[-1]
+            kernel = replace(self.kernel, joins=piece.first_step > 0)
+            if not is_last:
+                kernel = replace(kernel, activation=None, residual=False)
+            arguments = (
                 source,
-                self.runs,
-                self.run_count,
-                self.weights,
+                piece.runs,
+                piece.run_count,
+                self.weights.plus(piece.first_step * step_bytes),
                 self.bias,
                 target,
                 plane,
-                residual,
+                residual if is_last else 0,
                 tiles,
-                self.after,
-            ),
-        )
+                # A cache line per step and tile has been asked for by the pieces before.
+                self.after.plus(64 * self.kernel.prefetch * piece.first_step * tiles),
+            )
+            found.append(Call(kernel, arguments))
+        return tuple(found)
 
 
 def _prefetch(pixels: int) -> int:
@@ -71,8 +92,26 @@ def _prefetch(pixels: int) -> int:
     return 2 if 1 < pixels <= 49 else 1 if 1 < pixels <= 196 else 0
 
 
-def group_products(draft: Draft, node: Node, most: int) -> list[Product]:
-    """A 1x1 convolution cut into products of at most ``most`` output blocks."""
+def _pieces(draft: Draft, runs: list[tuple[int, int]], at_once: int | None) -> tuple[Piece, ...]:
+    """(offset, steps) of channel runs, in pieces of about ``at_once`` channels or in one."""
+    steps = [count for _, count in runs]
+    total, before = sum(steps), [0, *accumulate(steps)][:-1]
+    number = -(-total * RUN // at_once) if at_once else 1
+    cut: list[list[int]] = [[] for _ in range(number)]
+    for n, first_step in enumerate(before):
+        cut[first_step * number // total].append(n)
+    return tuple(
+        Piece(*draft.run_table(runs[n] for n in part), before[part[0]]) for part in cut if part
+    )
+
+
+def group_products(
+    draft: Draft, node: Node, most: int, at_once: int | None = None
+) -> list[Product]:
+    """A 1x1 convolution cut into products of at most ``most`` output blocks.
+
+    With ``at_once``, about so many input channels are multiplied by one call.
+    """
     operator = node.operator
     assert isinstance(operator, Pointwise)
     name, layout = node.inputs[0], draft.layout[node.name]
@@ -89,24 +128,23 @@ def group_products(draft: Draft, node: Node, most: int) -> list[Product]:
     )
     for g, (ins, outs) in enumerate(operator.group_shapes(buffer.layout.channels)):
         input_runs = buffer.layout.runs(in_first, ins)
-        runs, run_count = draft.run_table(
-            (block * buffer.block_bytes + lane * 4, steps) for block, lane, steps in input_runs
-        )
+        runs = [(block * buffer.block_bytes + lane * 4, steps) for block, lane, steps in input_runs]
+        pieces = _pieces(draft, runs, at_once)
         rows = buffer.layout.rows(in_first, ins)
         block, last = layout.block_range(out_first, outs)
         for vectors in chunks(last - block, most):
-            lanes = _columns(layout, block, vectors, out_first)
+            lanes = columns_of(layout, block, vectors, out_first)
             weights = draft.gather(f"{node.name}.{g}.weight", rows, lanes)
             found.append(
                 Product(
                     replace(kernel, vectors=vectors),
                     block,
                     draft.place(name),
-                    runs,
-                    run_count,
+                    pieces,
                     weights,
                     bias.plus(block * draft.machine.vector_bytes),
                     draft.next_weights,
+                    draft.machine.vector_bytes,
                     len(rows),
                     tuple(((b * layout.width + lane) * 4, steps) for b, lane, steps in input_runs),
                 )
@@ -116,7 +154,8 @@ def group_products(draft: Draft, node: Node, most: int) -> list[Product]:
     return found
 
 
-def _columns(layout: Layout, block: int, vectors: int, first: int) -> tuple[int, ...]:
+def columns_of(layout: Layout, block: int, vectors: int, first: int) -> tuple[int, ...]:
+    """Channel of each lane of some blocks, counted from ``first``; -1 for padding."""
     lanes = layout.channel_of_lane[block * layout.width : (block + vectors) * layout.width]
     return tuple(c - first if c >= 0 else -1 for c in lanes)
 
@@ -129,7 +168,8 @@ def plan_pointwise(draft: Draft, node: Node) -> None:
     pooled = getattr(operator, "pool", False)
     # What is added has other planes than a pooled result; a single block needs no stride.
     most = 1 if residual and pooled else draft.machine.tile_vectors
-    products = group_products(draft, node, most)
+    # A pooled product has no place for the sums of a few channels only.
+    products = group_products(draft, node, most, None if pooled else AT_ONCE)
     if getattr(operator, "gated", False):
         products = _plan_gating(draft, node, products)
         # The gating was a phase of its own: the result begins with this one, its source lives on.
@@ -161,14 +201,14 @@ def _items(draft: Draft, node: Node, product: Product, residual: str | None) -> 
         first, last = tiles * n // parts, tiles * (n + 1) // parts
         shift = first * tile * draft.machine.vector_bytes
         added = draft.place(residual, product.block).plus(shift) if residual else 0
-        call = product.call(
+        calls = product.calls(
             product.source.plus(shift),
             draft.place(node.name, product.block).plus(shift),
             out.block_bytes,
             added,
             last - first,
         )
-        items.append(one(call, (last - first) * tile * product.depth * product.vectors))
+        items.append(Item(calls, (last - first) * tile * product.depth * product.vectors))
     return items
 
 
@@ -180,15 +220,15 @@ def _pooled_items(draft: Draft, node: Node, product: Product, residual: str | No
     target = draft.place(node.name, product.block)
     plane = draft.buffers[node.name].block_bytes
     added = draft.place(residual, product.block) if residual else None
-    calls = []
+    calls: list[Call] = []
     if whole:
         first = replace(product, kernel=replace(product.kernel, partial=rest > 0))
-        calls.append(first.call(product.source, target, plane, added or 0, whole))
+        calls += first.calls(product.source, target, plane, added or 0, whole)
     if rest:
         last = replace(product, kernel=replace(product.kernel, pixels=rest, more=whole > 0))
         shift = whole * tile * draft.machine.vector_bytes
         more = added.plus(shift) if added else 0
-        calls.append(last.call(product.source.plus(shift), target, plane, more, 1))
+        calls += last.calls(product.source.plus(shift), target, plane, more, 1)
     return [Item(tuple(calls), pixels * product.depth * product.vectors)]
 
 
@@ -239,86 +279,3 @@ def _gate_weights(draft: Draft, node: Node, products: list[Product]) -> list[Pro
     draft.phase(node, "gate weights", items)
     # Placed again, so that the memory lives until the product has read it.
     return [replace(p, weights=draft.place(name).plus(o * 4)) for p, o in gated]
-
-
-def _matrix_vector(
-    draft: Draft,
-    node: Node,
-    work: str,
-    source: str,
-    target: str,
-    weight: str,
-    bias: str,
-    activation: str | None,
-    factor: float = 1.0,
-) -> None:
-    """(C,) @ (C, R) + (R,): one pixel, all of whose lanes are read in a row."""
-    ins, out = draft.buffers[source].layout, draft.buffers[target].layout
-    runs, run_count = draft.run_table([(0, ins.blocks * ins.width // RUN)])
-    shift = draft.gather(bias, (0,), out.channel_of_lane)
-    items, block = [], 0
-    for vectors in chunks(out.blocks, MATRIX_VECTORS):
-        lanes = _columns(out, block, vectors, 0)
-        weights = draft.gather(weight, ins.channel_of_lane, lanes, factor)
-        kernel = PointwiseKernel(1, vectors, activation)
-        arguments = (
-            draft.place(source),
-            runs,
-            run_count,
-            weights,
-            shift.plus(block * draft.machine.vector_bytes),
-            draft.place(target, block),
-            draft.buffers[target].block_bytes,
-            0,
-            1,
-            weights,
-        )
-        items.append(one(Call(kernel, arguments), vectors))
-        block += vectors
-    draft.phase(node, work, items)
-
-
-def plan_gates(draft: Draft, node: Node, sums: str, divisor: int, *, gates: str) -> None:
-    """Squeeze-excite's two products, from the sums over pixels to the gates."""
-    operator = node.operator
-    assert isinstance(operator, SqueezeExcite)
-    squeezed = f"{node.name} squeezed"
-    draft.allocate(squeezed, Layout((operator.reduced_channels,), draft.machine.width))
-    _matrix_vector(
-        draft,
-        node,
-        "squeeze",
-        sums,
-        squeezed,
-        f"{node.name}.reduce.weight",
-        f"{node.name}.reduce.bias",
-        operator.activation,
-        1 / divisor,
-    )
-    draft.allocate(gates, draft.layout[node.name])
-    _matrix_vector(
-        draft,
-        node,
-        "excite",
-        squeezed,
-        gates,
-        f"{node.name}.expand.weight",
-        f"{node.name}.expand.bias",
-        "sigmoid",
-    )
-
-
-def plan_linear(draft: Draft, node: Node) -> None:
-    """The classifier."""
-    assert isinstance(node.operator, Linear)
-    draft.result(node)
-    _matrix_vector(
-        draft,
-        node,
-        "linear",
-        node.inputs[0],
-        node.name,
-        f"{node.name}.weight",
-        f"{node.name}.bias",
-        None,
-    )

@@ -18,7 +18,8 @@ from minimix.engine.plan_elementwise import (
     plan_batch_norm,
     plan_mean,
 )
-from minimix.engine.plan_pointwise import plan_gates, plan_linear, plan_pointwise
+from minimix.engine.plan_head import plan_gates, plan_linear
+from minimix.engine.plan_pointwise import plan_pointwise
 from minimix.errors import GraphError
 from minimix.fused import FusedPointwise, Gates
 from minimix.graph import Graph, Node

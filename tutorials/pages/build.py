@@ -66,6 +66,7 @@ def gather(sources: Path) -> None:
     shutil.copy(HERE / "commands.md", sources)
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     (sources / "changes.md").write_text(changes, "utf-8")
+    shutil.copytree(TUTORIALS / "images", sources / "images")
     (sources / "howto").mkdir()
     names = []
     for path in sorted((TUTORIALS / "howto").glob("*.md")):

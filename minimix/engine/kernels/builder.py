@@ -10,7 +10,7 @@ its arguments.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -149,6 +149,22 @@ class Kernel:
     def arithmetic(self, operation: str, a: Value, b: Value) -> Value:
         """``fadd``, ``fsub``, ``fmul`` or ``fdiv`` of two vectors."""
         return self.value(f"{operation} {self.vector} {a}, {b}")
+
+    def sum_of(self, vectors: Iterable[Value]) -> Value:
+        """Their sum, in pairs and pairs of pairs: the chains are short, and little is lost.
+
+        Each is added as soon as its pair is there, so that few are alive at a time.
+        """
+        sums: list[tuple[int, Value]] = []  # (how many were added, their sum)
+        for vector in vectors:
+            count = 1
+            while sums and sums[-1][0] == count:
+                vector, count = self.arithmetic("fadd", sums.pop()[1], vector), 2 * count
+            sums.append((count, vector))
+        _, total = sums.pop()
+        while sums:
+            total = self.arithmetic("fadd", sums.pop()[1], total)
+        return total
 
     def select(self, comparison: str, a: Value, b: Value, then: Value, otherwise: Value) -> Value:
         """Lane by lane: ``then`` where ``a <comparison> b`` is true, else ``otherwise``."""

@@ -134,12 +134,14 @@ class _Rows:
         self,
         k: Kernel,
         add_taps: Callable[[Value, Value, Columns, list[Variable]], None],
-        finish: Callable[[Value], Value],
+        activation: str | None,
+        total: Variable | None = None,
     ) -> None:
         """Write the loops.
 
-        ``add_taps(input row, kernel row, columns, sums)`` adds the products of one kernel row;
-        ``finish(sum)`` gives what is stored.
+        ``add_taps(input row, kernel row, columns, sums)`` adds the products of one kernel row.
+        All that is stored is added to ``total``, if there is one: tile by tile, for a few sums of
+        many lose less to rounding than many single numbers.
         """
         row = self.row
         outputs, start = k.variables(row.width), k.load(self.bias)
@@ -159,8 +161,11 @@ class _Rows:
                     add_taps(values, taps, row.columns(known, count), outputs)
                 line = k.mul(i, row.size_out * k.vector_bytes)
                 out = k.at(self.target, k.add(line, k.mul(o, k.vector_bytes)))
-                for n in range(count):
-                    k.store(finish(outputs[n].get()), out, n * k.vector_bytes)
+                results = [activate(k, output.get(), activation) for output in outputs[:count]]
+                for n, result in enumerate(results):
+                    k.store(result, out, n * k.vector_bytes)
+                if total is not None:
+                    total.set(k.arithmetic("fadd", total.get(), k.sum_of(results)))
 
             _for_each_tile(k, row, tile)
 
@@ -200,12 +205,6 @@ class DepthwiseKernel:
                 for o, dj in pairs:
                     outputs[o].set(k.fma(value, weight[dj], outputs[o].get()))
 
-        def finish(value: Value) -> Value:
-            result = activate(k, value, self.activation)
-            if total is not None:
-                total.set(k.arithmetic("fadd", total.get(), result))
-            return result
-
         _Rows(
             row=self.row,
             source=source,
@@ -217,7 +216,7 @@ class DepthwiseKernel:
             rows=(first, last),
             height=height,
             above=above,
-        ).emit(k, add_taps, finish)
+        ).emit(k, add_taps, self.activation, total)
         if total is not None:
             k.store(total.get(), sums)
 
@@ -268,4 +267,4 @@ class StemKernel:
             rows=(first, last),
             height=height,
             above=above,
-        ).emit(k, add_taps, lambda value: activate(k, value, self.activation))
+        ).emit(k, add_taps, self.activation)

@@ -8,10 +8,11 @@ Weights are packed as (input channel, vectors, V), in the order in which they ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minimix.engine.kernels.activations import activate
-from minimix.engine.kernels.builder import FLOAT_BYTES, ROW_BYTES, Kernel
+from minimix.engine.kernels.builder import FLOAT_BYTES, ROW_BYTES, Kernel, Value, Variable
 
 UNROLL = 4
 """Input channels per step: runs of channels are multiples of it."""
@@ -31,6 +32,7 @@ class PointwiseKernel:
         pixels: of a tile.
         vectors: of V output channels each, of a tile.
         residual: whether something is added at the end.
+        joins: the product has no bias, and is added to a sum that is stored; then comes the rest.
         pool: in place of the pixels, store their sum divided by this; 0 stores the pixels.
         partial: the pooled sum is not complete: it is not divided yet.
         more: a pooled sum continues one that is stored.
@@ -41,6 +43,7 @@ class PointwiseKernel:
     vectors: int
     activation: str | None = None
     residual: bool = False
+    joins: bool = False
     pool: int = 0
     partial: bool = False
     more: bool = False
@@ -50,7 +53,7 @@ class PointwiseKernel:
     def name(self) -> str:
         """The symbol: every attribute is in it."""
         pooled = f"p{self.pool}{'s' * self.partial}{'m' * self.more}" if self.pool else ""
-        ends = "r" * self.residual + pooled
+        ends = "r" * self.residual + "j" * self.joins + pooled
         return (
             f"pointwise_{self.pixels}x{self.vectors}_{self.activation or 'plain'}"
             f"{'_' + ends if ends else ''}{f'_f{self.prefetch}' if self.prefetch else ''}"
@@ -66,7 +69,7 @@ class PointwiseKernel:
         with k.loop(0, tiles) as tile:
             tile_offset = k.mul(tile, self.pixels * k.vector_bytes)
             for n in range(self.vectors):
-                start = k.load(bias, n * k.vector_bytes)
+                start = k.constant(0.0) if self.joins else k.load(bias, n * k.vector_bytes)
                 for m in range(self.pixels):
                     sums[m][n].set(start)
             weight = k.variable(weights, "ptr")
@@ -86,15 +89,13 @@ class PointwiseKernel:
                     weight.set(k.at(weight.get(), UNROLL * self.vectors * k.vector_bytes))
             for n in range(self.vectors):
                 shift = k.add(tile_offset, k.mul(block_stride, n))
-                out, added = k.at(target, shift), k.at(residual, shift)
-                for m in range(self.pixels):
-                    result = activate(k, sums[m][n].get(), self.activation)
-                    if self.residual:
-                        result = k.arithmetic("fadd", result, k.load(added, m * k.vector_bytes))
-                    if self.pool:
-                        pooled[n].set(k.arithmetic("fadd", pooled[n].get(), result))
-                    else:
-                        k.store(result, out, m * k.vector_bytes)
+                column = [sums[m][n] for m in range(self.pixels)]
+                results = self._results(k, column, k.at(target, shift), k.at(residual, shift))
+                if self.pool:
+                    pooled[n].set(k.arithmetic("fadd", pooled[n].get(), k.sum_of(results)))
+                else:
+                    for m, result in enumerate(results):
+                        k.store(result, k.at(target, shift), m * k.vector_bytes)
         for n, total in enumerate(pooled):
             where = k.at(target, k.mul(block_stride, n))
             result = total.get()
@@ -104,7 +105,20 @@ class PointwiseKernel:
                 result = k.arithmetic("fmul", result, k.constant(1 / self.pool))
             k.store(result, where)
 
-    def _products(self, k: Kernel, values: str, weight: str, sums: list[list]) -> None:  # type: ignore[type-arg]
+    def _results(
+        self, k: Kernel, sums: list[Variable], joined: Value, added: Value
+    ) -> Iterator[Value]:
+        """What becomes of one output vector's sums, pixel by pixel."""
+        for m, variable in enumerate(sums):
+            total = variable.get()
+            if self.joins:
+                total = k.arithmetic("fadd", k.load(joined, m * k.vector_bytes), total)
+            result = activate(k, total, self.activation)
+            if self.residual:
+                result = k.arithmetic("fadd", result, k.load(added, m * k.vector_bytes))
+            yield result
+
+    def _products(self, k: Kernel, values: str, weight: str, sums: list[list[Variable]]) -> None:
         """Four input channels: load their weights, multiply, add."""
         if self.pixels == 1:
             # One pixel reads every weight once: memory is what it waits for.
