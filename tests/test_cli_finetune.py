@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
 
 from minimix.workflows.finetuning import finetune as module
-from tests.cli import run
+from tests.cli import command, environment, run
 from tests.model_files import saved
 from tests.new_classes import draw_folder
 
@@ -38,8 +40,8 @@ def test_accuracy_goes_to_standard_output_and_the_rest_to_standard_error(teach):
     assert out.startswith("accuracy  ") and " of 12; 95 % interval " in out
     assert "cross-validated in 4 folds" in out
     first, last = err.splitlines()
-    assert first == "tiny (timm) · 32 px · 12 pictures of 3 classes, 4 to 4 each"
-    assert last == "new.h5: 3 classes, learned from 12 pictures with 1 views each"
+    assert first == "tiny (timm) · 32 px · 12 pictures of 3 classes, 4 each"
+    assert last == "new.h5: 3 classes, learned from 12 pictures with 1 view each"
 
 
 def test_json_tells_programs_the_same(teach):
@@ -127,3 +129,46 @@ def test_ctrl_c_says_how_to_go_on(teach, lesson, monkeypatch):
     monkeypatch.setattr(module, "assess", interrupt)
     code, _, err = teach("things", "-o", "new.h5")
     assert code == 130 and "kept in new.h5.parts; the same command goes on" in err
+
+
+def test_the_result_may_lie_among_the_classes_and_the_same_command_still_goes_on(
+    teach, lesson, monkeypatch
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "assess", interrupt)
+        assert teach("things", "-o", "things/new.h5").code == 130
+    assert (lesson / "things/new.h5.parts").is_dir()
+    code, _, err = teach("things", "-o", "things/new.h5")
+    assert code == 0 and "12 had been done before" in err
+    assert (lesson / "things/new.h5").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes without a reader are POSIX's")
+def test_a_reader_that_leaves_takes_no_model_with_it(lesson):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    read, write = os.pipe()
+    os.close(read)
+    fixed = ("--model", "tiny.h5", "--engine", "reference", "-q", *FAST)
+    line = command("finetune", "things", "-o", "new.h5", *fixed)
+    done = subprocess.run(line, stdout=write, env=environment(), timeout=60, check=False)
+    os.close(write)
+    assert done.returncode == 0 and (lesson / "new.h5").is_file()
+
+
+def test_balanced_classes_are_reported_by_the_mean_of_their_accuracies(teach):
+    found = teach("things", "-o", "new.h5", "--class-weight", "balanced", "--format", "json")
+    document = json.loads(found.out)
+    shares = [row["accuracy"]["share"] for row in document["classes"]]
+    assert document["accuracy"]["balanced"] == pytest.approx(sum(shares) / 3)
+    assert found.err.splitlines()[1].startswith("balanced accuracy  ")
+    out = teach("things", "-o", "2.h5", "--class-weight", "balanced").out.splitlines()
+    assert out[0].startswith("balanced accuracy  ") and out[0].endswith("mean of 3 classes")
+    assert out[1].startswith("accuracy  ") and " of 12; 95 % interval " in out[1]
+
+
+def test_the_help_says_from_how_many_pictures_on_they_are_held_out(capsys):
+    text = " ".join(run(capsys, "finetune", "--help").out.split())
+    assert "fewer than 5 pictures a class on average, as 0.2 of fewer than 25 are" in text

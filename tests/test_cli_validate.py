@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import subprocess
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from minimix.cli import output
+from minimix.errors import OutputError
 from minimix.workflows.validation import validate as workflow
-from tests.cli import run
+from tests.cli import command, environment, run
 from tests.model_files import saved
 from tests.pictures import picture
 
@@ -48,7 +53,7 @@ def test_a_summary_for_people(validate):
     assert err == "tiny (timm) · 32 px · 12 pictures in 2 class folders named by name\n"
     lines = out.splitlines()
     assert lines[0].startswith("top-1 ") and " of 12; 95 % interval " in lines[0]
-    assert lines[1].startswith("top-5  100.00 %  12 of 12;")
+    assert lines[1].startswith("top-3  100.00 %  12 of 12;")  # the tiny model has three classes
     assert lines[2].startswith("ECE ")
     assert lines[4].split() == ["confidence", "pictures", "mean", "right"]
 
@@ -118,17 +123,24 @@ def test_a_missed_accuracy_weighs_more_than_unreadable_files(validate, here):
     [
         (["val/panda"], "6 flat files and no labels; give --labels val.txt"),
         (["nope"], "nope: no such folder"),
+        (["tiny.h5"], "tiny.h5: is a file; expected a folder of pictures"),
         (["val", "--labels", "nope.txt"], "nope.txt: no such file"),
         (["val", "--devkit-map", "tiny.h5"], "give --labels too"),
         ([PICTURES], "of 40 are no name of tiny's 3 classes"),
         (["val", "--within", "1"], "--within says how far from --expect-top1"),
         (["val", "--expect-top1", "101"], "expected a percentage from 0 to 100, found '101'"),
-        (["val", "--confusion", "tiny.h5"], "tiny.h5: exists already"),
-        (["val", "--confusion", "a", "--confusion-picture", "a"], "a: is also a"),
-        (["val", "-o", "tiny.h5"], "tiny.h5: exists already"),
+        (["val", "--confusion", "old.csv"], "old.csv: exists already"),
+        (["val", "--confusion", "a.csv", "-o", "a.csv"], "a.csv: is also a.csv"),
+        (["val", "-o", "l.csv", "--labels", "l.csv", "--force"], "l.csv: is also l.csv"),
+        (["val", "-o", "old.csv"], "old.csv: exists already"),
+        (["val", "-o", "k.txt"], "k.txt: expected a name that ends in .csv"),
+        (["val", "--confusion", "k.png"], "k.png: expected a name that ends in .csv"),
+        (["val", "--confusion-picture", "k.jpg"], "k.jpg: expected a name that ends in .png"),
     ],
 )
-def test_what_is_wrong_is_refused_before_any_work(validate, monkeypatch, argv, message):
+def test_what_is_wrong_is_refused_before_any_work(validate, here, monkeypatch, argv, message):
+    (here / "old.csv").touch()
+
     def work(*_):
         pytest.fail("it began to work")
 
@@ -142,11 +154,93 @@ def test_what_is_wrong_is_refused_before_any_work(validate, monkeypatch, argv, m
     [
         (["val/panda"], "6 flat files and no labels"),
         (["val", "--labels", "nope.txt"], "nope.txt: no such file"),
+        (["val", "-o", "old.csv"], "old.csv: exists already"),
+        (["val", "-o", "nowhere/o.csv"], "the folder nowhere does not exist"),
     ],
 )
-def test_a_wrong_layout_is_refused_before_the_model_is_looked_for(capsys, here, argv, message):
+def test_what_is_wrong_is_refused_before_the_model_is_looked_for(capsys, here, argv, message):
+    (here / "old.csv").touch()
     code, _, err = run(capsys, "validate", *argv, "--model", "nope.h5")
     assert code == 2 and message in err
+
+
+@pytest.mark.parametrize("expected", [(), ("--expect-top1", "50")])
+def test_with_nothing_readable_there_is_no_accuracy(validate, here, expected):
+    for path in (here / "val").rglob("*.png"):
+        path.write_bytes(b"no picture")
+    code, out, err = validate("val", *expected)
+    assert code == 3 and out == "no picture could be read, so there is no accuracy\n"
+    assert "12 of 12 inputs failed\n" in err and "nan" not in err and "pipeline" not in err
+    assert err.endswith("error: val: no picture could be read; expected top-1 50\n") == bool(
+        expected
+    )
+
+
+FILES = ("-o", "rows.csv", "--confusion", "c.csv", "--confusion-picture", "c.png")
+
+
+@pytest.mark.parametrize("broken", ["standard output", "the confusion"])
+def test_work_is_kept_until_every_report_is_out(validate, here, monkeypatch, broken):
+    def fail(*_):
+        raise OutputError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        if broken == "standard output":
+            patch.setattr(output, "flush", fail)
+        else:
+            patch.setattr("minimix.workflows.validation.confusion.write_picture", fail)
+        code, _, err = validate("val", *FILES)
+    assert code == 1 and "the disk is full" in err
+    assert "12 pictures are kept in rows.csv.parts; the same command goes on\n" in err
+    assert sorted(p.name for p in here.iterdir()) == ["rows.csv.parts", "tiny.h5", "val"]
+
+    def work(*_):
+        pytest.fail("it computes again")
+
+    monkeypatch.setattr("minimix.model.Model.__call__", work)
+    assert validate("val", *FILES).code == 0
+    names = ["c.csv", "c.png", "rows.csv", "tiny.h5", "val"]
+    assert sorted(p.name for p in here.iterdir()) == names
+
+
+def test_without_a_result_work_is_kept_until_the_report_is_out_too(validate, here, monkeypatch):
+    def fail(*_):
+        raise OutputError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "flush", fail)
+        assert validate("val").code == 1
+    assert len(list((here / "cache/validate").iterdir())) == 1
+    assert validate("val").code == 0
+    assert not list((here / "cache/validate").iterdir())
+
+
+def validate_into(stream, *argv):
+    fixed = ("--model", "tiny.h5", "--engine", "reference", "-q")
+    line = command("validate", *argv, *fixed)
+    return subprocess.run(
+        line, stdout=stream, stderr=subprocess.PIPE, env=environment(), timeout=60, check=False
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_behind_standard_output_costs_no_work(here):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = validate_into(full, "val", *FILES)
+    assert done.returncode == 1 and b"standard output cannot be written" in done.stderr
+    assert not (here / "rows.csv").exists() and (here / "rows.csv.parts").is_dir()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes without a reader are POSIX's")
+def test_a_reader_that_leaves_takes_no_result_with_it(here):
+    (here / "val" / "bear" / "1.png").write_bytes(b"no picture")
+    read, write = os.pipe()
+    os.close(read)
+    done = validate_into(write, "val", *FILES)
+    os.close(write)
+    assert done.returncode == 3 and b"1 of 12 inputs failed" in done.stderr
+    assert all((here / name).is_file() for name in ("rows.csv", "c.csv", "c.png"))
+    assert not (here / "rows.csv.parts").exists()
 
 
 def test_verbose_says_how_pictures_are_prepared(validate):
@@ -160,14 +254,17 @@ def test_real_labels_leave_no_confusion(validate, here):
         Image.fromarray(picture(seed=n)).save(here / "flat" / f"ILSVRC2012_val_{n:08d}.png")
     (here / "real.json").write_text("[[0, 1], []]")
     code, out, err = validate("flat", "--labels", "real.json", "--format", "json")
-    assert code == 0 and "1 pictures in ReaL labels of real.json, 1 left out" in err
+    assert code == 0 and "1 picture in ReaL labels of real.json, 1 left out" in err
     assert json.loads(out)["top1"]["count"] == 1 and json.loads(out)["classes"] == []
     code, _, err = validate("flat", "--labels", "real.json", "--confusion", "c.csv")
     assert code == 2 and "no confusion to count" in err
 
 
 def test_ctrl_c_says_where_the_work_is_and_restart_discards_it(validate, here, monkeypatch):
-    def interrupt(*_):
+    whole = workflow.complete
+
+    def interrupt(*argv):
+        whole(*argv)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(workflow, "complete", interrupt)

@@ -121,8 +121,21 @@ def test_the_file_says_where_it_comes_from(tmp_path, lesson):
     assert told["backbone"]["name"] == "tiny" and len(told["backbone"]["sha256"]) == 64
     assert told["folder"] == str(lesson) and told["pictures"] == dict.fromkeys(sorted(SOME), 6)
     assert told["accuracy"]["how"] == "cross-validated" and told["accuracy"]["count"] == 18
+    assert told["accuracy"]["balanced"] == pytest.approx(done.accuracy.balanced)
     assert (told["classifier"], told["views"], told["seed"]) == ("logistic", 8, 0)
     assert told["penalty"] == done.penalty
+
+
+def test_a_backbone_that_was_finetuned_itself_keeps_its_story(tmp_path, lesson):
+    options = Options(Learner("ridge"), views=0)
+    one = replace(tiny().file, provenance={"license": "MIT"})
+    finetune(Model(one, engine="reference"), gather(lesson), tmp_path / "1.h5", options)
+    first = load(tmp_path / "1.h5", engine="reference")
+    finetune(first, gather(lesson), tmp_path / "2.h5", replace(options, seed=1))
+    found = weights.load(tmp_path / "2.h5").provenance
+    assert found["finetuning"]["seed"] == 1
+    assert found["finetuning"]["backbone"]["finetuning"] == first.file.provenance["finetuning"]
+    assert found["license"] == "backbone: MIT; classifier: learned from your pictures"
 
 
 def test_held_out_pictures_are_learned_from_in_the_end_unless_train_is_asked_for(tmp_path, lesson):
@@ -154,7 +167,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_learned_from(tmp_path):
 def test_a_class_of_which_too_little_can_be_read_is_refused_and_nothing_left_behind(tmp_path):
     folder = draw_folder(tmp_path / "lesson", 2, seed=1, names=SOME)
     (folder / "fish" / "1.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"of class 'fish' 1 pictures can be read(.|\n)*1\.png"):
+    with pytest.raises(InputError, match=r"of class 'fish' 1 picture can be read(.|\n)*1\.png"):
         finetune(tiny(), gather(folder), tmp_path / "n.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["lesson"]
 

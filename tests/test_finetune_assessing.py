@@ -11,6 +11,7 @@ from minimix.workflows.finetuning import assessing
 from minimix.workflows.finetuning.assessing import Features, assess, best_penalty, folds, held_out
 from minimix.workflows.finetuning.augment import Views
 from minimix.workflows.finetuning.classifier import PENALTIES, Classifier, Learner
+from minimix.workflows.validation.scores import Share
 from tests.pictures import picture
 
 CLASSES = st.lists(st.integers(1, 9), min_size=2, max_size=6).map(
@@ -81,6 +82,15 @@ def test_neither_a_picture_that_is_asked_about_nor_a_view_of_it_is_learned_from(
         assert known == [set(np.flatnonzero(~asked).tolist())]
     assert [share.hits for share in accuracy.per_class[1:]] == [0, 0]
     assert accuracy.per_class[0].value == 1.0  # it always says the first class
+
+
+def test_balanced_accuracy_counts_a_small_class_like_a_large_one():
+    def accuracy(*shares):
+        return assessing.Accuracy("held-out", Share(0, 1), shares, (1.0,))
+
+    assert accuracy(Share(90, 100), Share(1, 2)).balanced == pytest.approx(0.7)
+    assert accuracy(Share(3, 4), Share(0, 0)).balanced == 0.75  # nothing was asked of the other
+    assert np.isnan(accuracy(Share(0, 0), Share(0, 0)).balanced)
 
 
 def test_without_two_pictures_of_a_class_the_penalty_is_the_middle_one():

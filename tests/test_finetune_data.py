@@ -53,7 +53,7 @@ def test_the_same_picture_twice_in_a_class_is_one(tmp_path):
 def test_the_same_picture_in_two_classes_is_refused_with_both_names(tmp_path):
     lay(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
     (tmp_path / "b" / "3.png").write_bytes(b"a/2.png")
-    with pytest.raises(UsageError, match=r"1 pictures lie in two classes.*a.2\.png = .*b.3\.png"):
+    with pytest.raises(UsageError, match=r"1 picture lies in two classes.*a.2\.png = .*b.3\.png"):
         gather(tmp_path)
 
 
@@ -62,7 +62,8 @@ def test_the_same_picture_in_two_classes_is_refused_with_both_names(tmp_path):
     [
         ([], "no class folders; expected"),
         (["1.png", "2.png"], r"2 pictures \(first: 1.png\) and no class folders"),
-        (["a/1.png", "b/1.png", "0.png"], "1 pictures .* beside 2 class folders"),
+        (["a/1.png", "b/1.png", "0.png"], r"1 picture \(first: 0.png\) beside 2 class folders"),
+        (["a/1.png", "0.png"], r"1 picture \(first: 0.png\) beside 1 class folder;"),
         (["a/1.png", "a/2.png"], r"one class folder \('a'\); expected two or more"),
         (["x/a/1.png", "x/b/1.png"], "one class folder .* In .*x there are 2: name that"),
         (["a/1.png", "a/2.png", "b/1.png"], "a class needs 2 pictures that differ; 'b' has one"),
@@ -77,9 +78,22 @@ def test_what_is_no_folder_of_classes_is_refused(tmp_path, names, message):
         gather(tmp_path)
 
 
-def test_no_folder_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no such folder"):
+@pytest.mark.parametrize("file", ["manifest.json", "lock"])
+def test_kept_work_is_no_class(tmp_path, file):
+    lay(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png", f"n.h5.parts/{file}")
+    assert gather(tmp_path).labels == ("a", "b")
+
+
+def test_a_folder_that_is_only_called_like_kept_work_is_a_class(tmp_path):
+    lay(tmp_path, "a/1.png", "a/2.png", "old.parts/1.png", "old.parts/2.png")
+    assert gather(tmp_path).labels == ("a", "old.parts")
+
+
+def test_no_folder_is_refused_and_a_file_is_called_a_file(tmp_path):
+    with pytest.raises(UsageError, match="nope: no such folder"):
         gather(tmp_path / "nope")
+    with pytest.raises(UsageError, match=r"1\.png: is a file; expected a folder"):
+        gather(lay(tmp_path, "1.png") / "1.png")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")

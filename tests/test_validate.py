@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from minimix import images
-from minimix.errors import InputError, UsageError
+from minimix.errors import InputError, OutputError, UsageError
 from minimix.model import Model, load
 from minimix.workflows.resuming import rows as row_files
 from minimix.workflows.resuming import tasks
@@ -141,6 +141,25 @@ def test_a_run_that_was_cut_goes_on(model, data_set, tmp_path, small_parts, monk
     assert not place.exists()
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["beside a result", "in the cache"])
+def test_work_is_kept_until_the_report_is_delivered(
+    model, data_set, tmp_path, small_parts, monkeypatch, named
+):
+    monkeypatch.setenv("MINIMIX_CACHE_DIR", str(tmp_path / "cache"))
+    out = tmp_path / "rows.csv" if named else None
+
+    def lose(report):
+        raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError, match="the disk is full"):
+        run(model, data_set, out=out, deliver=lose)
+    assert not (tmp_path / "rows.csv").exists()
+    delivered = []
+    report = run(model, data_set, out=out, deliver=delivered.append)
+    assert delivered == [report] and report.found == 300
+    assert not work_folder(model, data_set, out).exists()
+
+
 def test_other_labels_are_other_work(model, tmp_path):
     folder = tmp_path / "flat"
     folder.mkdir()
@@ -154,7 +173,7 @@ def test_other_labels_are_other_work(model, tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_text("0.jpg 0\n1.jpg 1\n2.jpg 2\n")
     with pytest.raises(KeyboardInterrupt):
-        validate(model, layout_of(model, folder, labels), folder, out=out, progress=cut)
+        validate(model, layout_of(model, folder, labels), folder, out=out, deliver=cut)
     labels.write_text("0.jpg 0\n1.jpg 2\n2.jpg 2\n")
     with pytest.raises(UsageError, match=r"input 2, .*1\.jpg, has changed since"):
         validate(model, layout_of(model, folder, labels), folder, out=out)

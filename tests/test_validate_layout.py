@@ -87,7 +87,8 @@ def test_folders_that_are_links_are_followed(make, tmp_path):
         ((), r"no such folder"),
         (("notes.txt",), r"no pictures; expected class folders"),
         (("1.jpg", "2.jpg"), r"2 flat files and no labels; give --labels val\.txt"),
-        (("1.jpg", "panda/1.jpg"), r"1 pictures \(first: 1\.jpg\) lie beside 1 folders .*'panda'"),
+        (("1.jpg", "panda/1.jpg"), r"1 picture \(first: 1\.jpg\) beside 1 folder with .*'panda'"),
+        (("1.jpg",), r"1 flat file and no labels"),
         (("panda/1.jpg", "cat/1.jpg"), r"1 of 2 are no name of tiny's 3 classes: 'cat'"),
         (("a/1.jpg", "b/1.jpg"), r"none is a class of tiny by index or name; found 'a', 'b'"),
         (("1/1.jpg", "2/1.jpg", "3/1.jpg"), r"'3'. They look counted from 1"),
@@ -171,7 +172,7 @@ def test_files_of_one_name_are_told_apart_by_their_paths(make, write):
     folder = make("x/1.jpg", "y/1.jpg")
     layout = recognise(folder, TINY, write("l.txt", "x/1.jpg 0\ny/1.jpg 2"))
     assert found(layout, folder) == {"x/1.jpg": (0,), "y/1.jpg": (2,)}
-    with pytest.raises(UsageError, match="only 0 of its 1 files"):
+    with pytest.raises(UsageError, match="only 0 of 1 file found in"):
         recognise(folder, TINY, write("l.txt", "1.jpg 0"))
 
 
@@ -186,13 +187,13 @@ def test_a_labelled_file_that_is_not_there_is_an_input_that_will_fail(make, writ
     [
         ("", r"is empty"),
         ("a.jpg 0\nb.jpg 3", r"1 of 2 are no index of tiny's 3 classes: '3'"),
-        ("a.jpg 0", r"1 of 2 pictures have no label in .* \(first: b\.jpg\)"),
+        ("a.jpg 0", r"1 of 2 pictures without a label in .* \(first: b\.jpg\)"),
         ("a.jpg 0\nb.jpg 1\na.jpg 2", r"a\.jpg has two labels, 0 and 2"),
-        ("x.jpg 0\ny.jpg 1\nb.jpg 1", r"only 1 of its 3 files are in .*first that is not: x\.jpg"),
+        ("x.jpg 0\ny.jpg 1\nb.jpg 1", r"only 1 of 3 files found in .*first that is not: x\.jpg"),
         ("0 a.jpg\n1 b.jpg", r"none is a class|are no"),
         ("a.jpg,0\nb.jpg", r"line 2: expected a file and a label"),
         ("0\n1\n2", r"3 labels without file names for 2 pictures"),
-        ("1\n2", r"numbers from 1 to 2 in order: the ids of ImageNet's devkit"),
+        ("panda, 0.jpg\n1, b.jpg", r"none is a class .*found '0.jpg', 'b.jpg'"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused_with_the_reason(make, write, content, message):
@@ -208,6 +209,26 @@ def test_labels_without_names_follow_the_order_of_names(make, write):
     deep = make("deep/c.jpg")
     with pytest.raises(UsageError, match="in several folders; their order is unclear"):
         recognise(deep, TINY, write("l.txt", "0\n1\n2"))
+
+
+def test_numbers_by_order_are_indices_where_the_classes_are_not_imagenet_s(make, write):
+    folder = make("a.jpg", "b.jpg", "c.jpg")
+    layout = recognise(folder, TINY, write("l.txt", "2\n1\n1\n"))
+    assert found(layout, folder) == {"a.jpg": (2,), "b.jpg": (1,), "c.jpg": (1,)}
+    with pytest.raises(UsageError, match=r"They look counted from 1"):
+        recognise(folder, TINY, write("l.txt", "3\n1\n2\n"))
+    with pytest.raises(UsageError, match=r'ids of ImageNet.s devkit.*Indices.*"NAME LABEL"'):
+        recognise(folder, IMAGENET, write("l.txt", "2\n1\n1\n"))
+
+
+def test_a_comma_separates_only_behind_a_picture(make, write):
+    classes = Classes("traffic", ("bus, coach", "tram"))
+    folder = make("a.jpg", "b.jpg")
+    expected = {"a.jpg": (0,), "b.jpg": (1,)}
+    for content in ("bus, coach\ntram\n", "a.jpg bus, coach\nb.jpg tram\n"):
+        assert found(recognise(folder, classes, write("l.txt", content)), folder) == expected
+    names = "file, label\na.jpg, tram\nb.jpg, tram\n"
+    assert found(recognise(folder, classes, write("l.txt", names)), folder)["a.jpg"] == (1,)
 
 
 def test_numbered_files_have_the_label_of_their_number_even_if_some_are_missing(make, write):
@@ -250,7 +271,7 @@ def test_real_labels_may_be_several_or_none(make, write):
         ("[[true]]", numbered(1), "indices below 1,000"),
         ("[[]]", numbered(1), "leaves out every picture"),
         ("[[1]]", ["a.jpg"], "for ILSVRC2012_val_"),
-        ("[[1]]", numbered(2), "has 1 labels, and none for"),
+        ("[[1]]", numbered(2), "has 1 label, and none for"),
     ],
 )
 def test_what_is_no_real_label_file_is_refused(make, write, content, names, message):

@@ -18,9 +18,11 @@ from minimix.cli.parser import (
 )
 from minimix.cli.preparing import add_preparing, describe_pipeline
 from minimix.cli.progress import note_compilation, progress
+from minimix.cli.readers import reader_may_leave
 from minimix.cli.resuming import add_resuming, kept_when_interrupted, report_failed
 from minimix.errors import InputError
 from minimix.files import check_apart
+from minimix.workflows.wording import counted
 
 if TYPE_CHECKING:
     from minimix.model import Model
@@ -88,8 +90,9 @@ def _add_learning(command: CommandParser) -> None:
         type=_share,
         default=0.2,
         metavar="SHARE",
-        help="of each class, to measure accuracy on (default: 0.2). With fewer than 5 a class, or"
-        " with 0, it is cross-validated: every picture is asked about once",
+        help="of each class, to measure accuracy on (default: 0.2). Where that is fewer than 5"
+        " pictures a class on average, as 0.2 of fewer than 25 are, or with 0, accuracy is"
+        " cross-validated: every picture is asked about once",
     )
     command.add_argument(
         "--fit",
@@ -187,8 +190,8 @@ def _finetune(
     ):
 
         def tell(accuracy: Accuracy) -> None:
-            with bar.paused():
-                lines = _lines(accuracy, pictures, screen)
+            with bar.paused(), reader_may_leave():
+                lines = _lines(accuracy, pictures, screen, options.learner.is_balanced)
                 if arguments.format == "json":
                     if not arguments.quiet:
                         output.note(printable(lines[0]))
@@ -211,22 +214,27 @@ def _finetune(
 
 
 def _opening(model: Model, pictures: Pictures) -> str:
-    counts = pictures.counts
+    few, many = min(pictures.counts), max(pictures.counts)
+    each = f"{few:,} to {many:,} each" if few < many else f"{few:,} each"
+    # Never one picture or one class: ``gather`` refuses both.
     return (
         f"{model.name} ({model.file.dialect.name}) · {model.size} px · {len(pictures.inputs):,} "
-        f"pictures of {len(counts):,} classes, {min(counts):,} to {max(counts):,} each"
+        f"pictures of {len(pictures.labels):,} classes, {each}"
     )
 
 
-def _lines(accuracy: Accuracy, pictures: Pictures, screen: Screen) -> list[str]:
+def _lines(accuracy: Accuracy, pictures: Pictures, screen: Screen, is_balanced: bool) -> list[str]:
     """The accuracy, how it was measured, and the classes with the lowest."""
     total = accuracy.total
     low, high = total.interval
-    first = (
-        f"accuracy  {_percent(total)}  {total.hits:,} of {total.count:,}; "
-        f"95 % interval {100 * low:.2f} to {100 * high:.2f} %"
-    )
-    lines = [screen.bold(first), _how(accuracy)]
+    interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f} %"
+    heads = [("accuracy", _percent(total), f"{total.hits:,} of {total.count:,}; {interval}")]
+    if is_balanced:
+        asked = sum(share.count > 0 for share in accuracy.per_class)
+        mean = f"mean of {counted(asked, 'class', 'classes')}"
+        heads.insert(0, ("balanced accuracy", f"{100 * accuracy.balanced:.2f} %", mean))
+    first, *others = table(heads, "<><")
+    lines = [screen.bold(first), *others, _how(accuracy)]
     rows = sorted(zip(pictures.labels, accuracy.per_class, strict=True), key=lambda r: r[1].value)
     worst = [
         (printable(label), f"{share.hits:,} of {share.count:,}", _percent(share))
@@ -258,7 +266,7 @@ def to_json(done: Finetuned, out: Path) -> dict[str, Any]:
     return {
         "out": str(out),
         "model": file.architecture.name,
-        "accuracy": {"how": done.accuracy.how, **done.accuracy.total.to_json()},
+        "accuracy": done.accuracy.to_json(),
         "classes": [
             {"index": k, "label": label, "learned_from": count, "accuracy": share.to_json()}
             for k, (label, count, share) in enumerate(rows)
@@ -276,5 +284,5 @@ def _closing(done: Finetuned, out: Path) -> str:
     stopped = "" if done.has_converged else " · the optimiser was stopped before its end"
     return (
         f"{out}: {len(done.file.labels):,} classes, learned from {done.learned:,} pictures with "
-        f"{done.views} views each{stopped}{resumed}"
+        f"{counted(done.views, 'view')} each{stopped}{resumed}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,11 @@ from minimix.cli.parser import (
 )
 from minimix.cli.preparing import add_preparing, describe_pipeline
 from minimix.cli.progress import note_compilation, progress
+from minimix.cli.readers import reader_may_leave
 from minimix.cli.resuming import add_resuming, kept_when_interrupted, report_failed
-from minimix.errors import CheckError, InputError, UsageError
+from minimix.errors import CheckError, InputError, OutputError, UsageError
 from minimix.files import check_apart, check_free, replacing
+from minimix.workflows.wording import counted
 
 if TYPE_CHECKING:
     from minimix.model import Model
@@ -109,7 +112,6 @@ def _percent(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     """Validate; 0, 3 if pictures could not be read, 5 if top-1 is not what was expected."""
-    from minimix.cli.validate_report import write_report
     from minimix.workflows.validation.classes import Classes
     from minimix.workflows.validation.layout import look
 
@@ -125,9 +127,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verbose:
         output.note(describe_pipeline(model, arguments.exif))
     report = _validate(arguments, model, layout)
-    write_report(report, model, arguments.format, output.screen(arguments.color))
-    _write_confusion(arguments, report)
-    output.flush()
     report_failed(report.failed, len(layout.pictures))
     _check_expectation(arguments, report)
     return InputError.exit_code if report.failed else 0
@@ -135,21 +134,30 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what would fail at the end."""
+    from minimix.workflows.validation.validate import check_result
+
     if arguments.within is not None and arguments.expect_top1 is None:
         raise UsageError("--within says how far from --expect-top1; give that too")
-    written = [arguments.confusion, arguments.confusion_picture]
-    for path in filter(None, written):
-        check_free(path, force=arguments.force)
-        check_apart(path, arguments.labels, arguments.devkit_map, arguments.out)
-    if arguments.out is not None:
-        check_apart(arguments.out, arguments.labels, arguments.devkit_map)
-    if all(written):
-        check_apart(*written)
+    for path, ending in (
+        (arguments.out, ".csv"),
+        (arguments.confusion, ".csv"),
+        (arguments.confusion_picture, ".png"),
+    ):
+        if path is not None:
+            if path.suffix.lower() != ending:
+                raise UsageError(f"{path}: expected a name that ends in {ending}, as its format is")
+            check_apart(path, arguments.labels, arguments.devkit_map)
+            if path is arguments.out:
+                check_result(path, force=arguments.force)
+            else:
+                check_free(path, force=arguments.force)
+    if arguments.confusion is not None:
+        check_apart(arguments.confusion, arguments.out)
 
 
 def _opening(model: Model, layout: Layout) -> str:
     left = f", {layout.left_out:,} left out" if layout.left_out else ""
-    pictures = f"{len(layout.pictures):,} pictures in {layout.description}{left}"
+    pictures = f"{counted(len(layout.pictures), 'picture')} in {layout.description}{left}"
     return f"{model.name} ({model.file.dialect.name}) · {model.size} px · {pictures}"
 
 
@@ -158,10 +166,26 @@ def _validate(arguments: argparse.Namespace, model: Model, layout: Layout) -> Re
 
     if model.engine.name == "compiled" and not arguments.quiet:
         note_compilation()
+    place = work_folder(model, arguments.folder, arguments.out)
     with (
-        kept_when_interrupted(work_folder(model, arguments.folder, arguments.out)),
+        kept_when_interrupted(place),
         progress(not arguments.quiet, len(layout.pictures)) as bar,
     ):
+
+        def deliver(report: Report) -> None:
+            try:
+                with bar.paused():
+                    _deliver(arguments, model, report)
+            except OutputError:
+                kept = counted(len(layout.pictures), "picture is", "pictures are")
+                same = (
+                    "the same command without --restart"
+                    if arguments.restart
+                    else "the same command"
+                )
+                output.note(output.printable(f"{kept} kept in {place}; {same} goes on"))
+                raise
+
         return validate(
             model,
             layout,
@@ -172,24 +196,36 @@ def _validate(arguments: argparse.Namespace, model: Model, layout: Layout) -> Re
             force=arguments.force,
             restart=arguments.restart,
             progress=bar.show,
+            deliver=deliver,
         )
 
 
-def _write_confusion(arguments: argparse.Namespace, report: Report) -> None:
-    from minimix.workflows.validation.confusion import write_csv, write_picture
+def _deliver(arguments: argparse.Namespace, model: Model, report: Report) -> None:
+    """Write all there is to be read; files get their names when the rest is out."""
+    from minimix.cli.validate_report import write_report
+    from minimix.workflows.validation import confusion
 
-    for path, write in (
-        (arguments.confusion, write_csv),
-        (arguments.confusion_picture, write_picture),
-    ):
-        if path is not None:
-            with replacing(path, force=arguments.force) as temporary:
+    with ExitStack() as files:
+        for path, write in (
+            (arguments.confusion, confusion.write_csv),
+            (arguments.confusion_picture, confusion.write_picture),
+        ):
+            if path is not None:
+                temporary = files.enter_context(replacing(path, force=arguments.force))
                 write(temporary, report.scores.confusion, report.labels)
+        with reader_may_leave():
+            write_report(report, model, arguments.format, output.screen(arguments.color))
+            output.flush()
 
 
 def _check_expectation(arguments: argparse.Namespace, report: Report) -> None:
     if arguments.expect_top1 is None:
         return
+    if not report.scores.top1.count:
+        raise InputError(
+            f"{arguments.folder}: no picture could be read; expected top-1 "
+            f"{arguments.expect_top1:g}"
+        )
     within = DEFAULT_WITHIN if arguments.within is None else arguments.within
     found = 100 * report.scores.top1.value
     # A millionth of a point: what the decimal numbers of the options lose as binary ones.

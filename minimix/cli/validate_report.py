@@ -83,9 +83,11 @@ def _write_csv(report: Report) -> None:
 
 def _lines(report: Report, screen: Screen) -> list[str]:
     scores = report.scores
+    if not scores.top1.count:
+        return ["no picture could be read, so there is no accuracy"]
     rows = [
         ("top-1", _share(scores.top1), _interval(scores.top1)),
-        ("top-5", _share(scores.top5), _interval(scores.top5)),
+        (f"top-{report.best}", _share(scores.top5), _interval(scores.top5)),
         ("ECE", _percent(scores.calibration_error), "calibration error"),
     ]
     lines = table(rows, "<><")
@@ -128,7 +130,7 @@ def _share(share: Share) -> str:
 
 
 def _percent(value: float) -> str:
-    return "none" if math.isnan(value) else f"{100 * value:.2f} %"
+    return f"{100 * value:.2f} %"
 
 
 def _interval(share: Share) -> str:

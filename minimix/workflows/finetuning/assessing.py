@@ -6,9 +6,10 @@ nothing of what is asked was learned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,17 @@ class Accuracy:
     total: Share
     per_class: tuple[Share, ...]
     penalties: tuple[float, ...]
+
+    @property
+    def balanced(self) -> float:
+        """The mean of the classes' accuracies, in 0..1; NaN if no class was asked about."""
+        shares = [share.value for share in self.per_class if share.count]
+        return sum(shares) / len(shares) if shares else math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types, without the classes; None is the accuracy of nothing."""
+        balanced = None if math.isnan(self.balanced) else round(self.balanced, 8)
+        return {"how": self.how, **self.total.to_json(), "balanced": balanced}
 
 
 def is_enough_to_hold_out(count: int, classes: int, share: float) -> bool:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from minimix.errors import UsageError
 from minimix.inputs import PICTURE_ENDINGS, Input, find_inputs
+from minimix.workflows.resuming.manifest import LOCK, MANIFEST
+from minimix.workflows.wording import counted
 
 FEWEST = 2
 """Pictures of a class: one to learn from, and another to be asked about."""
@@ -58,7 +60,8 @@ def gather(folder: Path) -> Pictures:
             pictures lie beside the class folders; one picture has two classes.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; expected one with a folder per class")
+        what = "is a file; expected a folder" if folder.exists() else "no such folder; expected one"
+        raise UsageError(f"{folder}: {what} with a folder per class")
     names = _class_folders(folder)
     found: list[tuple[Input, int]] = []
     for k, name in enumerate(names):
@@ -78,16 +81,18 @@ def gather(folder: Path) -> Pictures:
 def _class_folders(folder: Path) -> list[str]:
     """Names of the class folders: by number if all are numbers, else sorted."""
     visible = [path for path in _entries(folder) if not path.name.startswith(".")]
-    names = sorted(path.name for path in visible if path.is_dir())
+    names = sorted(path.name for path in visible if path.is_dir() and not _is_kept_work(path))
     loose = sorted(
         path.name
         for path in visible
         if path.suffix.lower() in PICTURE_ENDINGS and not path.is_dir()
     )
     if loose:
-        beside = f"beside {len(names):,} class folders" if names else "and no class folders"
+        folders = (
+            f"beside {counted(len(names), 'class folder')}" if names else "and no class folders"
+        )
         raise UsageError(
-            f"{folder}: {len(loose):,} pictures (first: {loose[0]}) {beside}; expected "
+            f"{folder}: {counted(len(loose), 'picture')} (first: {loose[0]}) {folders}; expected "
             f"{folder}/CLASS/PICTURE. Move every picture into the folder of its class"
         )
     if not names:
@@ -97,6 +102,11 @@ def _class_folders(folder: Path) -> list[str]:
         # So that the folder 10 is class 10, as whoever validates by index takes it.
         names.sort(key=lambda name: (int(name), name))
     return names
+
+
+def _is_kept_work(folder: Path) -> bool:
+    """Whether it holds what a command keeps until its result, which may lie among the classes."""
+    return folder.suffix == ".parts" and any((folder / file).is_file() for file in (MANIFEST, LOCK))
 
 
 def _refuse_what_are_no_classes(folder: Path, names: list[str]) -> None:
@@ -161,8 +171,9 @@ def _distinct(
             contradicting.append(f"{earlier[0]} = {item.name}")
     if contradicting:
         raise UsageError(
-            f"{folder}: {len(contradicting):,} pictures lie in two classes, byte by byte the same: "
-            f"{_listed(contradicting)}. Keep each in the class it shows"
+            f"{folder}: {counted(len(contradicting), 'picture lies', 'pictures lie')} in two "
+            f"classes, byte by byte the same: {_listed(contradicting)}. Keep each in the class it "
+            "shows"
         )
     return chosen, repeated
 

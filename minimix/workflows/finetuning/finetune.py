@@ -38,9 +38,11 @@ from minimix.workflows.node_output import NodeOutput
 from minimix.workflows.resuming.parts import Parts, is_product, parts_folder
 from minimix.workflows.resuming.rows import RowType
 from minimix.workflows.resuming.tasks import Progress, Task, complete, model_facts, opened, results
+from minimix.workflows.wording import counted
 
 MOST_VIEWS = 64
 _VIEWS, _ENOUGH_ROWS = 8, 10_000
+_BACKBONE, _CLASSIFIER = "backbone: ", "; classifier: learned from your pictures"
 
 Told = Callable[[Accuracy], None]
 
@@ -52,7 +54,8 @@ class Options:
     Attributes:
         learner: logistic or ridge, and whether classes are balanced.
         held_out: share of every class's pictures that accuracy is measured on, from 0 to below 1.
-            With fewer than five a class on average, folds take turns instead; with 0 always.
+            Where that is fewer than five a class on average, as 0.2 of fewer than 25 are, folds
+            take turns instead; with 0 always.
         views: of every picture that is learned from: crops, half of them mirrored.  None is 8, and
             fewer where there are more than about a thousand pictures.
         flips: whether views are mirrored.
@@ -276,9 +279,9 @@ def _refuse_too_few(
             parts.remove()  # other pictures are other work
             why = "".join(f"\n  {name}: {reason}" for name, reason in failed[:5])
             raise InputError(
-                f"{pictures.folder}: of class {label!r} {count} pictures can be read, expected "
-                f"{FEWEST} or more; {len(failed):,} of {len(pictures.inputs):,} failed, the first "
-                f"of them:{why}"
+                f"{pictures.folder}: of class {label!r} {counted(count, 'picture')} can be read, "
+                f"expected {FEWEST} or more; {len(failed):,} of {len(pictures.inputs):,} failed, "
+                f"the first of them:{why}"
             )
 
 
@@ -291,7 +294,15 @@ def _provenance(
 ) -> dict[str, Any]:
     """Where the backbone comes from, as its own file says it, and how the classifier was made."""
     theirs = model.file.provenance
-    facts = model_facts(model)
+    license_ = theirs.get("license", "").removeprefix(_BACKBONE).removesuffix(_CLASSIFIER)
+    backbone: dict[str, Any] = {
+        "name": model.name,
+        "sha256": model_facts(model)["sha256"],
+        "classes": len(model.labels),
+        "license": license_,
+    }
+    if "finetuning" in theirs:
+        backbone["finetuning"] = theirs["finetuning"]
     kept: dict[str, Any] = {
         key: {name: value for name, value in theirs[key].items() if "classifier." not in name}
         for key in ("tensors", "ignored")
@@ -301,18 +312,12 @@ def _provenance(
         **theirs,
         **kept,
         "tool": f"minimix {minimix.__version__} finetune",
-        "license": f"backbone: {theirs.get('license') or 'not stated'}; "
-        "classifier: learned from your pictures",
+        "license": f"{_BACKBONE}{license_ or 'not stated'}{_CLASSIFIER}",
         "finetuning": {
-            "backbone": {
-                "name": model.name,
-                "sha256": facts["sha256"],
-                "classes": len(model.labels),
-                "license": theirs.get("license", ""),
-            },
+            "backbone": backbone,
             "folder": os.fsencode(pictures.folder).decode("utf-8", "replace"),
             "pictures": dict(zip(pictures.labels, counts, strict=True)),
-            "accuracy": {"how": accuracy.how, **accuracy.total.to_json()},
+            "accuracy": accuracy.to_json(),
             **options.to_json(),
         },
     }

@@ -15,6 +15,7 @@ from minimix.errors import UsageError
 from minimix.inputs import PICTURE_ENDINGS
 from minimix.workflows.validation.classes import Classes, Labelled, Layout, resolve
 from minimix.workflows.validation.labels import check_there, labelled_layout
+from minimix.workflows.wording import counted
 
 _LABEL_FILES = (
     "val.txt",
@@ -62,7 +63,10 @@ def look(folder: Path, labels: Path | None = None, devkit_map: Path | None = Non
         UsageError: there are no pictures, or it is unclear where their classes stand.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; expected one of pictures")
+        found = (
+            "is a file; expected a folder" if folder.exists() else "no such folder; expected one"
+        )
+        raise UsageError(f"{folder}: {found} of pictures")
     if labels is None and devkit_map is not None:
         raise UsageError("--devkit-map says what the ids of a label file mean; give --labels too")
     for file in filter(None, (labels, devkit_map)):
@@ -89,13 +93,14 @@ def recognise(
 def _refuse_unlabelled(folder: Path, loose: list[str], pictures: Collection[str]) -> None:
     if loose and pictures:
         raise UsageError(
-            f"{folder}: {len(loose):,} pictures (first: {loose[0]}) lie beside {len(pictures):,} "
-            f"folders with pictures (first: {min(pictures)!r}); it is unclear which class they "
-            "have. Move them into a class folder or away, or give --labels FILE"
+            f"{folder}: {counted(len(loose), 'picture')} (first: {loose[0]}) beside "
+            f"{counted(len(pictures), 'folder')} with pictures (first: {min(pictures)!r}); it is "
+            "unclear which class is theirs. Move them into a class folder or away, or give "
+            "--labels FILE"
         )
     if loose:
         raise UsageError(
-            f"{folder}: {len(loose):,} flat files and no labels; give --labels "
+            f"{folder}: {counted(len(loose), 'flat file')} and no labels; give --labels "
             f"{_label_file_near(folder)}"
         )
     if not pictures:
@@ -113,7 +118,7 @@ def _class_folders(folder: Path, pictures: dict[str, list[str]], classes: Classe
         for name in sorted(pictures)
         for path in pictures[name]
     )
-    return Layout(f"{len(pictures):,} class folders named by {way}", labelled)
+    return Layout(f"{counted(len(pictures), 'class folder')} named by {way}", labelled)
 
 
 def _refuse_twins(folder: Path, index: dict[str, int], classes: Classes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,9 @@ from minimix.workflows.validation.scores import Scores, first_place
 
 _TOP = 5
 
+Deliver = Callable[["Report"], object]
+"""Is told the report as long as the work is kept."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -47,6 +50,11 @@ class Report:
     scores: Scores
     failed: tuple[tuple[str, str], ...]
     found: int
+
+    @property
+    def best(self) -> int:
+        """How many of a picture's best classes "top-5" looks at: five, or all of fewer."""
+        return min(_TOP, len(self.labels))
 
 
 def validation_task(model: Model, layout: Layout, *, exif: Exif, batch_size: int = 16) -> Task:
@@ -87,6 +95,15 @@ def work_folder(model: Model, folder: Path, out: Path | None) -> Path:
     return cache_folder() / "validate" / f"{name}.parts"
 
 
+def check_result(out: Path, *, force: bool) -> None:
+    """Check that rows can be written to a file.
+
+    Raises:
+        UsageError: it exists, or is no ordinary file's name.
+    """
+    check_free(out, force=force or is_product(parts_folder(out), out))
+
+
 def validate(
     model: Model,
     layout: Layout,
@@ -98,10 +115,11 @@ def validate(
     force: bool = False,
     restart: bool = False,
     progress: Progress | None = None,
+    deliver: Deliver = lambda _: None,
 ) -> Report:
     """Classify every picture of a layout, and count.
 
-    The work is kept until the end, and the same call goes on where another was cut.
+    The work is kept until the report is delivered, and the same call goes on where another was cut.
 
     Args:
         model: the network.
@@ -115,6 +133,8 @@ def validate(
         force: replace an existing file.
         restart: discard what an earlier run left behind.
         progress: called with the pictures done, and their number.
+        deliver: called with the report.  What it raises is raised, and leaves the work kept and
+            no file written.
 
     Raises:
         UsageError: the file exists; other work is kept there, or another process is at it.
@@ -122,7 +142,7 @@ def validate(
     """
     place = work_folder(model, folder, out)
     if out is not None:
-        check_free(out, force=force or is_product(place, out))
+        check_result(out, force=force)
     else:
         with writing(place.parent):
             make_folder(place.parent)
@@ -135,12 +155,15 @@ def validate(
             pictures = layout.pictures[span.start : span.stop]
             scores.add([item.truth for item in pictures], rows)
             failed += [(pictures[n].path, why) for n, why in sorted(rows.failed.items())]
+        report = Report(layout, tuple(model.labels), scores, tuple(failed), found)
         if out is None:
+            deliver(report)
             parts.remove()
         else:
             with parts.result(out) as temporary:
                 _write_rows(temporary, layout, model.labels, results(task, parts))
-    return Report(layout, tuple(model.labels), scores, tuple(failed), found)
+                deliver(report)
+    return report
 
 
 def _write_rows(
