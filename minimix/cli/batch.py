@@ -17,6 +17,7 @@ from minimix.cli.parser import CommandParser, add_exif, add_model, add_quiet, po
 from minimix.cli.progress import note_compilation, rich_bar
 from minimix.cli.resuming import add_resuming, kept_when_interrupted
 from minimix.errors import InputError, UsageError
+from minimix.workflows.wording import counted
 
 if TYPE_CHECKING:
     from minimix.workflows.batching.cluster import Cluster
@@ -194,7 +195,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _report(report: Report, out: Path, elapsed_s: float) -> None:
     """Write how many, how fast, and what the workers needed."""
     here, tally = report.count - report.found, report.tally
-    parts = [_plural(report.count, "picture")]
+    parts = [counted(report.count, "picture")]
     if report.found:
         parts.append(f"{report.found:,} had been done before")
     if here:
@@ -207,7 +208,7 @@ def _report(report: Report, out: Path, elapsed_s: float) -> None:
         more = report.failed - len(report.failures)
         rest = f" ({more:,} more than are named here)" if more else ""
         output.note(
-            f"{report.failed:,} of {_plural(report.count, 'picture')} failed{rest}; the column "
+            f"{report.failed:,} of {counted(report.count, 'picture')} failed{rest}; the column "
             "'error' says why"
         )
 
@@ -286,8 +287,4 @@ class _Lines:
 
 def _at_work(cluster: Cluster) -> str:
     where = f"; dashboard {cluster.dashboard}" if cluster.dashboard else ""
-    return f"{_plural(cluster.threads, 'process', 'processes')} at work{where}"
-
-
-def _plural(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{counted(cluster.threads, 'process', 'processes')} at work{where}"

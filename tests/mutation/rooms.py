@@ -22,7 +22,9 @@ def _tests(*names: str) -> tuple[str, ...]:
     return tuple(f"tests/test_{name}.py" for name in names)
 
 
-_ENGINE = "draft layout memory packing plan plan_conv plan_elementwise plan_pointwise planner"
+_ENGINE = (
+    "draft layout memory packing plan plan_conv plan_elementwise plan_head plan_pointwise planner"
+)
 
 ROOMS = {
     "ops": Room(
