@@ -220,12 +220,11 @@ def _pooled_items(draft: Draft, node: Node, product: Product, residual: str | No
     target = draft.place(node.name, product.block)
     plane = draft.buffers[node.name].block_bytes
     added = draft.place(residual, product.block) if residual else None
-    calls: list[Call] = []
-    if whole:
-        first = replace(product, kernel=replace(product.kernel, partial=rest > 0))
-        calls += first.calls(product.source, target, plane, added or 0, whole)
+    # A tile has no more pixels than there are: at least one is whole.
+    first = replace(product, kernel=replace(product.kernel, partial=rest > 0))
+    calls = [*first.calls(product.source, target, plane, added or 0, whole)]
     if rest:
-        last = replace(product, kernel=replace(product.kernel, pixels=rest, more=whole > 0))
+        last = replace(product, kernel=replace(product.kernel, pixels=rest, more=True))
         shift = whole * tile * draft.machine.vector_bytes
         more = added.plus(shift) if added else 0
         calls += last.calls(product.source.plus(shift), target, plane, more, 1)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,20 +179,33 @@ def _try_all(session: Session, drawn: list[Mutant], output: Path | None) -> Coun
     outcomes = Counter[str]()
     with Path(output or os.devnull).open("w", encoding="utf-8") as rows:
 
-        def report(mutant: Mutant, how: str, seconds: float) -> None:
-            outcomes[how if how in ("timeout", "crash") else "test" if how else "survived"] += 1
+        def write(mutant: Mutant, how: str, seconds: float) -> None:
+            # At once, whichever process this is: what is known stays when a run is ended.
             row = {"path": mutant.path, "line": mutant.line, "key": mutant.key}
             print(json.dumps(row | {"how": how, "seconds": seconds}), file=rows, flush=True)
+
+        def count(how: str) -> None:
+            outcomes[how if how in ("timeout", "crash") else "test" if how else "survived"] += 1
+
+        left = _living(session, drawn, write, count)
+        for mutant, outcome in _afresh(session, left):
+            how = "" if outcome.code == 0 else outcome.report or "on import"
+            write(mutant, how, outcome.seconds)
+            count(how)
             if not how:
                 print(f"{mutant.path}:{mutant.line}: {mutant.key}", flush=True)
-
-        for mutant in _afresh(session, _living(session, drawn, report), report):
-            report(mutant, "", 0.0)
     return outcomes
 
 
-def _living(session: Session, drawn: list[Mutant], report: Report) -> list[Mutant]:
-    """Try what lies in functions; return what is left to try."""
+def _living(
+    session: Session, drawn: list[Mutant], noticed: Report, count: Callable[[str], None]
+) -> list[Mutant]:
+    """Try what lies in functions; return what is left to try.
+
+    Args:
+        noticed: called in the session's process, while it runs.
+        count: called in this one, when it has ended.
+    """
     wanted, left = [], []
     for mutant in drawn:
         changed = changed_functions(mutant, (ROOT / mutant.path).read_text("utf-8"))
@@ -203,7 +216,7 @@ def _living(session: Session, drawn: list[Mutant], report: Report) -> list[Mutan
     # The first one changes nothing: had it a failing test, so would all others.
     every = list(dict.fromkeys(test for _, _, tests in wanted for test in tests))
     tries = [(drawn[0], {}, every), *wanted] if wanted else []
-    loop = Loop(tries, session.seconds_of)
+    loop = Loop(tries, session.seconds_of, noticed)
     outcome = (
         run_in_fork(
             list(dict.fromkeys(test.partition("::")[0] for test in every)),
@@ -219,17 +232,16 @@ def _living(session: Session, drawn: list[Mutant], report: Report) -> list[Mutan
         return left
     if outcome.code < 0 or outcome.report[0][1]:
         raise SystemExit(f"the tests fail as they are: {outcome.report[:1]}\n{outcome.log}")
-    for n, how, seconds in outcome.report[1:]:
-        mutant = tries[n][0]
+    for n, how, _ in outcome.report[1:]:
         if how:
-            report(mutant, how, seconds)
+            count(how)
         else:
-            left.append(mutant)
+            left.append(tries[n][0])
     return left
 
 
-def _afresh(session: Session, left: list[Mutant], report: Report) -> Iterator[Mutant]:
-    """Try with the module imported; give back the survivors."""
+def _afresh(session: Session, left: list[Mutant]) -> Iterator[tuple[Mutant, Outcome]]:
+    """Try each with its module imported again."""
     untouched: set[str] = set()
     for mutant in left:
         # Each module once as it is, loaded the same way: else nothing that follows counts.
@@ -238,11 +250,7 @@ def _afresh(session: Session, left: list[Mutant], report: Report) -> Iterator[Mu
             outcome = session.trial(mutant, mistaken=False)
             if outcome.code != 0:
                 raise SystemExit(f"{mutant.path} fails as it is: {outcome.log}")
-        outcome = session.trial(mutant)
-        if outcome.code == 0:
-            yield mutant
-        else:
-            report(mutant, outcome.report or "on import", outcome.seconds)
+        yield mutant, session.trial(mutant)
 
 
 if __name__ == "__main__":

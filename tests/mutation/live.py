@@ -74,14 +74,16 @@ class Loop:
     Args:
         wanted: mutants, the functions that they change, and the tests to run in this order.
         seconds_of: tests -> how much of the processor they may take.
+        noticed: told of every mutant that a test noticed, at once, in the session's own process.
     """
 
     def __init__(
         self,
         wanted: list[tuple[Mutant, dict[CodeType, CodeType], list[str]]],
         seconds_of: Callable[[list[str]], float],
+        noticed: Report,
     ) -> None:
-        self._wanted, self._seconds_of = wanted, seconds_of
+        self._wanted, self._seconds_of, self._noticed = wanted, seconds_of, noticed
         self._failed = ""
         self.rows: list[tuple[int, str, float]] = []
 
@@ -99,11 +101,14 @@ class Loop:
         """Try every mutant."""
         items = {item.nodeid: item for item in session.items}
         gc.freeze()
-        for n, (_, changed, tests) in enumerate(self._wanted):
+        for n, (mutant, changed, tests) in enumerate(self._wanted):
             begun = time.monotonic()
             chosen = [items[test] for test in tests if test in items]
             how = self._fork(changed, chosen, self._seconds_of(tests))
-            self.rows.append((n, how, time.monotonic() - begun))
+            seconds = time.monotonic() - begun
+            self.rows.append((n, how, seconds))
+            if how and n > 0:
+                self._noticed(mutant, how, seconds)
         return True
 
     def _fork(

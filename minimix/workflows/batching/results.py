@@ -44,9 +44,10 @@ class Block:
 
 
 def is_result(name: str) -> bool:
-    """Whether a file of this machine is one of an earlier batch's results."""
+    """Whether a file of this machine is one of an earlier batch's results that could be a table."""
     path = Path(name)
-    return path.name.startswith("part-") and (path.parent / SUMMARY).is_file()
+    is_named_so = path.name.startswith("part-") and path.suffix == ".parquet"
+    return is_named_so and (path.parent / SUMMARY).is_file()
 
 
 def check_format(format_: Format) -> None:
