@@ -17,6 +17,7 @@ from minimix.workflows.batching.stores import (
     is_elsewhere,
     is_stored,
     read_stored,
+    scheme_of,
 )
 
 
@@ -31,6 +32,11 @@ class Chunk(ABC):
     def waits(self) -> bool:
         """Whether to open a picture is to wait for another machine."""
         return False
+
+    @property
+    def may_be_there(self) -> bool:
+        """Whether one of the pictures could be had, for all that is known without asking for it."""
+        return True
 
     @abstractmethod
     def absolute(self) -> Chunk:
@@ -67,6 +73,14 @@ class FileChunk(Chunk):
     def waits(self) -> bool:
         """See ``Chunk``."""
         return any(map(is_elsewhere, self.files))
+
+    @property
+    def may_be_there(self) -> bool:
+        """See ``Chunk``."""
+        return any(
+            n not in self.problems and (scheme_of(name) or Path(name).exists())
+            for n, name in enumerate(self.files)
+        )
 
     def absolute(self) -> FileChunk:
         """See ``Chunk``."""

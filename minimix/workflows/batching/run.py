@@ -144,7 +144,7 @@ class _Work:
         found = False
         for chunk in self._chunks():
             self._lengths.append(len(chunk))
-            found = found or not isinstance(chunk, FileChunk) or len(chunk.problems) < len(chunk)
+            found = found or chunk.may_be_there
         if not self._lengths:
             raise UsageError("no pictures; name at least one")
         if not found:
@@ -153,7 +153,7 @@ class _Work:
     def _nothing_found(self) -> str:
         chunk = next(self._chunks())
         assert isinstance(chunk, FileChunk)
-        said = f"{chunk.files[0]}: {chunk.problems[0]}"
+        said = f"{chunk.files[0]}: {chunk.problems.get(0, 'no such file. Check its spelling')}"
         more = sum(self._lengths) - 1
         return f"{said} (and {more:,} more, none of which is there)" if more else said
 
