@@ -175,11 +175,11 @@ def torch_zip_bytes(
 
 
 def zip_bytes(members: list[tuple[str, bytes]], compression: int = 0) -> bytes:
-    """Named members -> a zip archive; a name may come twice."""
+    """Named members -> a zip archive, at any time the same; a name may come twice."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, body in members:
-            archive.writestr(name, body)
+            archive.writestr(zipfile.ZipInfo(name), body, compression)
     return file.getvalue()
 
 

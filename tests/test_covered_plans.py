@@ -53,7 +53,7 @@ def test_with_few_registers_a_tile_of_a_product_has_four_pixels_even_where_one_i
 def test_the_sums_of_a_tile_its_weights_and_a_factor_fit_the_registers(pixels, machine):
     tile = machine.tile_pixels(pixels)
     assert machine.tile_vectors == 3
-    assert 1 <= tile
+    assert 1 <= tile <= pixels
     assert (tile + 1) * machine.tile_vectors + 1 <= machine.registers
 
 
@@ -65,6 +65,7 @@ def test_a_map_has_room_for_whole_tiles_and_what_is_one_pixel_for_no_more(made):
     machine, found = made
     for buffer in found.buffers.values():
         whole = buffer.pixels + buffer.slack
+        assert buffer.offset % 64 == 0
         if buffer.pixels == 1:
             assert buffer.slack == 0
         else:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import tomllib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tests.mutation.__main__ import EQUIVALENT
+from tests.mutation.live import Loop
 from tests.mutation.mutants import modules, mutants, mutated
 from tests.mutation.observed import Observed
 from tests.mutation.trial import ROOT, Finder
@@ -99,8 +103,9 @@ def test_the_tests_that_run_a_statement_come_first_and_then_the_rest_of_their_fi
     lines = {"m.py": {1: [""], 2: ["a::slow"], 3: ["a::quick"]}}
     assert Observed(seconds, lines).tests_of(mutant) == ["a::quick", "a::slow", "a::other"]
     assert Observed(seconds, {}).tests_of(mutant) == []
-    assert Observed(seconds, lines).tests_of(mutant, 3.0) == ["a::quick", "a::slow"]
-    assert Observed(seconds, lines).tests_of(mutant, 0.5) == ["a::quick"]
+    assert Observed(seconds, lines).tests_of(mutant, 3.0) == ["a::quick", "a::other"]
+    assert Observed(seconds, lines).tests_of(mutant, 0.5) == ["a::quick", "a::other"]
+    assert Observed(seconds, lines).tests_of(mutant, 0.05) == ["a::quick"]
 
 
 def test_what_runs_on_import_is_tried_with_every_test_that_reaches_the_module():
@@ -125,3 +130,28 @@ def test_only_the_module_with_the_mistake_is_found_otherwise():
 def test_a_package_is_found_by_its_own_name():
     finder = Finder("minimix/ops/__init__.py", ast.parse(""))
     assert finder.find_spec("minimix.ops", None).submodule_search_locations
+
+
+def test_what_is_noticed_is_told_at_once_but_for_the_one_that_changes_nothing(monkeypatch):
+    found, known, told = iter(["a::flaky", "a::one", "", "timeout"]), [], []
+
+    def fork(*_):
+        known.append(list(told))
+        return next(found)
+
+    monkeypatch.setattr("tests.mutation.live.gc.freeze", lambda: None)
+    tries = [(name, {}, []) for name in ("as it is", "first", "second", "third")]
+    loop = Loop(tries, lambda tests: 1.0, lambda mutant, how, _: told.append((mutant, how)))
+    monkeypatch.setattr(loop, "_fork", fork)
+    assert loop.pytest_runtestloop(SimpleNamespace(items=[]))
+    assert known == [[], [], [("first", "a::one")], [("first", "a::one")]]
+    assert told == [("first", "a::one"), ("third", "timeout")]
+    assert [how for _, how, _ in loop.told()] == ["a::flaky", "a::one", "", "timeout"]
+
+
+def test_every_mutant_that_is_called_equivalent_is_there_once():
+    table = tomllib.loads(EQUIVALENT.read_text("utf-8"))
+    for path, reasons in table.items():
+        keys = [key for reason in reasons for key in reason["mutants"]]
+        there = {mutant.key for mutant in mutants(path, (ROOT / path).read_text("utf-8"))}
+        assert len(keys) == len(set(keys)) and set(keys) <= there, path

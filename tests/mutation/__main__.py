@@ -92,7 +92,7 @@ class Session(NamedTuple):
             chosen.told,
             self.scratch,
             self.seconds_of(tests),
-            lambda: sys.meta_path.insert(0, Finder(mutant.path, tree)),
+            Finder(mutant.path, tree).put_in,
         )
 
 

@@ -47,12 +47,10 @@ class Observed(NamedTuple):
         files = {_file(test) for test in direct}
         reached = [test for test in self.seconds if _file(test) in files]
         reached.sort(key=lambda test: (-direct[test], self.seconds[test]))
-        taken = accumulate(self.seconds[test] for test in reached)
-        return [
-            test
-            for n, (test, seconds) in enumerate(zip(reached, taken, strict=True))
-            if n == 0 or seconds <= budget_s
-        ]
+        quickest = sorted(reached, key=self.seconds.__getitem__)
+        taken = accumulate(self.seconds[test] for test in quickest)
+        kept = {test for test, sum_s in zip(quickest, taken, strict=True) if sum_s <= budget_s}
+        return [test for n, test in enumerate(reached) if n == 0 or test in kept]
 
 
 def _file(test: str) -> str:

@@ -47,7 +47,9 @@ ROOMS = {
         (
             "minimix/engine/draft.py",
             "minimix/engine/layout.py",
-            *_tests("plan", "covered_plans", "compiled_engine", "compiled_inputs"),
+            *_tests(
+                "plan", "covered_phases", "covered_plans", "compiled_engine", "compiled_inputs"
+            ),
         ),
     ),
     "readers": Room(
@@ -55,6 +57,8 @@ ROOMS = {
         (
             "weights_tools/readers",
             *_tests(
+                "covered_pickles",
+                "covered_readers",
                 "mindspore_reader",
                 "onnx_reader",
                 "onnx_refused",

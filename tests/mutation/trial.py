@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -63,6 +64,11 @@ class Finder(MetaPathFinder):
         self._path, self._tree = ROOT / path, tree
         parts = Path(path).with_suffix("").parts
         self._name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    def put_in(self) -> None:
+        """Import the module with its mistake: pytest would take one with doctests from its file."""
+        sys.meta_path.insert(0, self)
+        importlib.import_module(self._name)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
