@@ -201,12 +201,13 @@ def test_the_picture_that_kills_its_process_is_blamed_alone(tmp_path, pictures):
 
 def test_two_runs_never_work_at_the_same_results(tmp_path, pictures):
     out = tmp_path / "results"
-    with started("batch", pictures, pictures, "-o", out, *FAST) as process:
+    many = [pictures] * 8  # the first must not be done before the second begins
+    with started("batch", *many, "-o", out, *FAST) as process:
         wait_until(has_parts(out), "part")
-        second = spawn("batch", pictures, pictures, "-o", out, *FAST)
+        second = spawn("batch", *many, "-o", out, *FAST)
         assert second.returncode == 2 and b"another process works here" in second.stderr
         process.communicate(timeout=LONG_S)
-    assert process.returncode == 0 and len(rows_of(out)) == 600
+    assert process.returncode == 0 and len(rows_of(out)) == 2400
 
 
 @pytest.fixture
