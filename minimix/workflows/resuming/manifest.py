@@ -27,7 +27,7 @@ def begin(folder: Path, manifest: Mapping[str, Any], inputs: Iterable[str]) -> b
     stated = {"count": count, "sha256": sha256}
     wanted = {"format": FORMAT, "version": VERSION, **manifest, "inputs": stated}
     text = json.dumps(wanted, sort_keys=True, indent=1).encode()
-    if (folder / MANIFEST).exists() and has_parts(folder):
+    if holds_work(folder):
         found = _read_manifest(folder)
         if found != json.loads(text):
             differences = _differences(found, json.loads(text), folder)
@@ -45,9 +45,10 @@ def begin(folder: Path, manifest: Mapping[str, Any], inputs: Iterable[str]) -> b
     return hashlib.sha256(text).digest()
 
 
-def has_parts(folder: Path) -> bool:
-    """Whether something has been done in a folder of work; otherwise it is nobody's."""
-    return any(path.name.startswith(PART) for path in folder.iterdir())
+def holds_work(folder: Path) -> bool:
+    """Whether something has been done in a folder, and is known of what; else it is nobody's."""
+    has_parts = any(path.name.startswith(PART) for path in folder.iterdir())
+    return has_parts and (folder / MANIFEST).exists()
 
 
 def _clear_but(folder: Path, kept: Path) -> None:

@@ -32,7 +32,7 @@ from minimix.workflows.resuming.manifest import (
     MANIFEST,
     PART,
     begin,
-    has_parts,
+    holds_work,
     unusable,
     write_whole,
     writing,
@@ -189,12 +189,7 @@ def open_parts(
             digest = begin(folder, manifest, inputs)
         with writing(folder):
             number = _count_lines(folder / INPUTS) if count is None else count
-        try:
-            yield Parts(folder, digest, number)
-        finally:
-            with suppress(OSError):
-                if not has_parts(folder):  # in nobody's way, then
-                    _clear(folder)
+        yield Parts(folder, digest, number)
 
 
 def _count_lines(path: Path) -> int:
@@ -220,7 +215,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
     finally:
         # All while it is held: as soon as it is not, somebody else may begin here.
         with suppress(OSError):
-            if not (folder / MANIFEST).exists():
+            if not holds_work(folder):
                 _clear(folder)
         with suppress(OSError):
             lock_file.unlink()
